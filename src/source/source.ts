@@ -1,0 +1,55 @@
+/**
+ * Where frames come from. A source hands out batches of frames that lie in one block of bytes; nothing is copied per frame.
+ * A batch belongs to the source until the next call of `next`.
+ */
+import type { TimeBase } from '../net/time.ts';
+
+/** An interface as the file, bundle or kernel names it. */
+export interface CaptureInterface {
+  /** Name, where known (`eth0`); for an `any` capture the device of the capture. */
+  readonly name?: string;
+  /** DLT / LINKTYPE number. */
+  readonly linkType: number;
+  /** Snapshot length, 0 unknown. */
+  readonly snapLength: number;
+}
+
+/** Frames that lie in one block, in the order of the file. Structure of arrays: entry i of each describes frame i; only the first `count` are valid. */
+export interface FrameBatch {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  count: number;
+  /** First byte of the frame in `bytes`. */
+  readonly offset: Int32Array;
+  readonly capturedLength: Int32Array;
+  /** Length on the wire; may exceed 65535 (segmentation offload). */
+  readonly wireLength: Int32Array;
+  /** Nanoseconds since the time base. */
+  readonly timeNs: Float64Array;
+  /** Index into `FrameSource.interfaces`. */
+  readonly interfaceId: Int32Array;
+}
+
+/** Something that was lost while reading: it becomes a LostRecord. */
+export interface SourceLoss {
+  /** `truncated`, `malformed`, `kernel`, `interface`, … */
+  readonly source: string;
+  readonly count: number;
+  readonly exact: boolean;
+  readonly atNs: number;
+  /** Act, value, wish and state in one sentence. */
+  readonly detail: string;
+}
+
+export interface FrameSource {
+  /** As read from the input; grows while reading. Fixed by the first frame unless given. */
+  readonly base: TimeBase;
+  readonly interfaces: readonly CaptureInterface[];
+  /** The next batch, or `undefined` at the end. */
+  next(): FrameBatch | undefined;
+  /** What was lost so far, in the order of happening. A cut or broken file ends with one of these, after everything before the fault was handed out. */
+  readonly losses: readonly SourceLoss[];
+  /** Is the input itself broken (exit code 2)? */
+  readonly malformed: boolean;
+  close(): void;
+}
