@@ -1,0 +1,50 @@
+// Reporter for node:test: a line for each file, every skipped test with its reason, every failure in full, then node's own closing lines (`# tests N`, `# pass N`, …).
+import { relative } from 'node:path';
+import { inspect } from 'node:util';
+
+export default async function* report(source) {
+  const files = new Map();
+  const failures = [];
+  for await (const { type, data } of source) {
+    if (type === 'test:pass' || type === 'test:fail') {
+      const file = relative('dist', data.file ?? '');
+      const isFileItself = data.nesting === 0 && data.name === data.file;
+      if (data.details?.type === 'suite' || isFileItself) {
+        if (type === 'test:fail' && isFileItself) failures.push({ file, name: 'the file itself', error: data.details.error });
+        continue;
+      }
+      const seen = files.get(file) ?? { pass: 0, fail: 0, skip: 0, ms: 0 };
+      files.set(file, seen);
+      if (data.nesting === 0) seen.ms += data.details?.duration_ms ?? 0;
+      if (data.skip !== undefined) {
+        seen.skip += 1;
+        yield `SKIPPED ${file}: ${data.name}${typeof data.skip === 'string' && data.skip !== '' ? ` (${data.skip})` : ''}\n`;
+      } else if (type === 'test:fail' && data.todo === undefined) {
+        seen.fail += 1;
+        failures.push({ file, name: data.name, error: data.details.error });
+        yield `FAILED  ${file}: ${data.name}\n`;
+      } else {
+        seen.pass += 1;
+      }
+    } else if (type === 'test:stdout' || type === 'test:stderr') {
+      yield data.message;
+    } else if (type === 'test:diagnostic' && data.nesting === 0) {
+      if (/^tests \d+$/.test(data.message)) yield* summary(files, failures);
+      yield `# ${data.message}\n`;
+    }
+  }
+}
+
+function* summary(files, failures) {
+  yield '\n';
+  for (const [file, { pass, fail, skip, ms }] of [...files].sort(([one], [other]) => (one < other ? -1 : 1))) {
+    const notes = [`${pass} passed`, ...(fail > 0 ? [`${fail} FAILED`] : []), ...(skip > 0 ? [`${skip} skipped`] : [])].join(', ');
+    yield `${fail > 0 ? 'not ok' : 'ok    '} ${file.replace(/\.js$/, '.ts')}: ${notes} in ${(ms / 1000).toFixed(1)} s\n`;
+  }
+  for (const { file, name, error } of failures) {
+    yield `\nFAILED ${file}: ${name}\n`;
+    const cause = error?.cause ?? error;
+    yield `${typeof cause === 'string' ? cause : (cause?.stack ?? inspect(cause))}\n`;
+  }
+  yield '\n';
+}
