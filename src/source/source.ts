@@ -12,6 +12,8 @@ export interface CaptureInterface {
   readonly linkType: number;
   /** Snapshot length, 0 unknown. */
   readonly snapLength: number;
+  /** What the capture was filtered by, where the file says so. */
+  readonly filter?: string;
 }
 
 /** Frames that lie in one block, in the order of the file. Structure of arrays: entry i of each describes frame i; only the first `count` are valid. */
@@ -28,6 +30,10 @@ export interface FrameBatch {
   readonly timeNs: Float64Array;
   /** Index into `FrameSource.interfaces`. */
   readonly interfaceId: Int32Array;
+  /** Which way the file says the frame went: 0 it does not say, 1 in, 2 out. */
+  readonly direction?: Uint8Array;
+  /** Comments of frames by their place in the batch, where the source was asked to keep them and there are any. */
+  readonly comments?: ReadonlyMap<number, readonly string[]> | undefined;
 }
 
 /** Something that was lost while reading: it becomes a LostRecord. */
@@ -45,6 +51,8 @@ export interface FrameSource {
   /** As read from the input; grows while reading. Fixed by the first frame unless given. */
   readonly base: TimeBase;
   readonly interfaces: readonly CaptureInterface[];
+  /** Names that the input gives to addresses, where its format can. */
+  readonly names?: ReadonlyMap<string, readonly string[]>;
   /** The next batch, or `undefined` at the end. */
   next(): FrameBatch | undefined;
   /** What was lost so far, in the order of happening. A cut or broken file ends with one of these, after everything before the fault was handed out. */
