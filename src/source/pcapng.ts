@@ -225,7 +225,10 @@ export class PcapngSource implements FrameSource {
   /** Looks at the block at the front of the window, which {@link #parse} did not take: reads more of it, takes what it describes, or ends. */
   #advance(): undefined {
     const window = this.#window;
-    if (!window.fill(BLOCK_MIN_LEN)) return this.#stopAtEnd(`at least ${BLOCK_MIN_LEN}`);
+    if (window.end - window.start < BLOCK_MIN_LEN) {
+      if (!window.fill(BLOCK_MIN_LEN)) this.#stopAtEnd(`at least ${BLOCK_MIN_LEN}`);
+      return;
+    }
     const type = window.view.getUint32(window.start, this.#little);
     if (type === SECTION_HEADER) {
       if (!window.fill(SECTION_MIN_LEN)) return this.#stopAtEnd(`at least ${SECTION_MIN_LEN}`);
