@@ -1,0 +1,88 @@
+/** The end of the `text` layout: the total record, with what was counted on the way by role, outcome, join and finding. */
+import type { Evidence, FindingRecord, FlowRecord, Leg, Outcome, PathRecord, TotalRecord } from '../record/record.ts';
+import { escapeText } from './escape.ts';
+import { formatBytes, formatCount, plural } from './quantity.ts';
+import type { SinkOptions } from './sink.ts';
+import { roleNames } from './text-leg.ts';
+
+const LABEL_WIDTH = 10;
+
+export class Summary {
+  readonly #options: SinkOptions;
+  readonly #roles = new Map<Leg, number>();
+  readonly #outcomes = new Map<Outcome, number>();
+  readonly #joins = new Map<Evidence, number>();
+  readonly #severities = new Map<FindingRecord['severity'], number>();
+  #complete = 0;
+  #requests = 0;
+  #paths = 0;
+
+  constructor(options: SinkOptions) {
+    this.#options = options;
+  }
+
+  flow(flow: FlowRecord): void {
+    if (flow.event === 'close') for (const role of flow.roles) count(this.#roles, role);
+  }
+
+  path(path: PathRecord): void {
+    if (path.event !== 'close') return;
+    this.#paths++;
+    if (path.complete) this.#complete++;
+    if (path.of === 'request') this.#requests++;
+    for (const { decision } of path.decisions ?? []) count(this.#outcomes, decision.outcome);
+    for (const join of path.joins) count(this.#joins, join.evidence);
+  }
+
+  finding(finding: FindingRecord): void {
+    count(this.#severities, finding.severity);
+  }
+
+  block(total: TotalRecord): string {
+    const { palette, width } = this.#options;
+    let out = `${palette.dim('─'.repeat(Math.min(Math.max(width, 40), 120)))}\n`;
+    const line = (label: string, value: string): void => {
+      if (value !== '') out += `${palette.bold(label.padEnd(LABEL_WIDTH))}${value}\n`;
+    };
+    const lost = total.lost === 0 ? palette.green('nothing lost') : palette.red(`${formatCount(total.lost)} lost`);
+    line(
+      'read',
+      `${plural(total.packets, 'packet')}, ${formatBytes(total.bytes)} · ${plural(total.flows, 'flow')} · ${plural(total.paths, 'path')} · ${lost}`,
+    );
+    if (this.#paths > 0)
+      line(
+        'paths',
+        `${plural(this.#requests, 'request')}, ${plural(this.#paths - this.#requests, 'connection')} · ${formatCount(this.#complete)} complete`,
+      );
+    line(
+      'legs',
+      listed(this.#roles, (role) => roleNames[role]),
+    );
+    line(
+      'proxies',
+      listed(this.#outcomes, (outcome) => outcome),
+    );
+    line(
+      'joins',
+      listed(this.#joins, (evidence) => evidence),
+    );
+    line('unknown', palette.yellow(listed(new Map(Object.entries(total.unknown)), escapeText)));
+    line(
+      'findings',
+      listed(this.#severities, (severity) => severity),
+    );
+    return out;
+  }
+}
+
+function count<Key>(counts: Map<Key, number>, key: Key): void {
+  counts.set(key, (counts.get(key) ?? 0) + 1);
+}
+
+/** `forwarded 40, no-route 2`: the most frequent first. */
+function listed<Key extends string>(counts: ReadonlyMap<Key, number>, name: (key: Key) => string): string {
+  return [...counts]
+    .sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1))
+    .map(([key, n]) => `${name(key)} ${formatCount(n)}`)
+    .join(', ');
+}

@@ -1,0 +1,138 @@
+/**
+ * `-o text`, the default: paths, not packets. A block for each path when it and its flows are known, two lines for each flow that is part of none, findings with their proof,
+ * what was lost where it was lost, and a summary from the total record.
+ */
+import type { AnyRecord, FindingRecord, FlowRecord, LostRecord, PathRecord } from '../record/record.ts';
+import { escapeShort, escapeText } from './escape.ts';
+import { FlowMemory } from './flow-memory.ts';
+import { plural } from './quantity.ts';
+import type { Sink, SinkFormat, SinkOptions } from './sink.ts';
+import { badState, decisionDetails, peerText, rolesText, ruleDetails, translatedDetails, wireText } from './text-leg.ts';
+import { pathBlock } from './text-path.ts';
+import { Summary } from './text-summary.ts';
+import type { Writer } from './writer.ts';
+
+export const text: SinkFormat = {
+  name: 'text',
+  summary: 'for people: a block per path with its legs, rule, listener, chain, route, cluster, endpoint; a summary at the end',
+  create: (writer, options) => new TextSink(writer, options),
+};
+
+class TextSink implements Sink {
+  readonly #writer: Writer;
+  readonly #options: SinkOptions;
+  readonly #flows = new FlowMemory();
+  readonly #summary: Summary;
+  /** Paths that came before one of their flows. */
+  #waiting: PathRecord[] = [];
+  /** Whether the last thing printed was a line of its own, without an empty line behind. */
+  #open = false;
+
+  constructor(writer: Writer, options: SinkOptions) {
+    this.#writer = writer;
+    this.#options = options;
+    this.#summary = new Summary(options);
+  }
+
+  context(flow: FlowRecord): void {
+    this.#flows.remember(flow);
+  }
+
+  write(record: AnyRecord): void {
+    switch (record.type) {
+      case 'flow':
+        if (record.event !== 'update') this.#summary.flow(record);
+        if (record.paths === undefined || record.paths.length === 0) this.#line(flowLines(record, this.#options));
+        else this.#flows.remember(record);
+        break;
+      case 'path':
+        this.#summary.path(record);
+        if (this.#flows.holdsAll(record)) this.#path(record);
+        else this.#waiting.push(record);
+        break;
+      case 'finding':
+        this.#summary.finding(record);
+        this.#flushWaiting();
+        this.#block(findingBlock(record, this.#options));
+        break;
+      case 'lost':
+        this.#line(lostLine(record, this.#options));
+        break;
+      case 'total':
+        this.#flushWaiting();
+        this.#block(this.#summary.block(record));
+        break;
+    }
+  }
+
+  end(): void {
+    this.#flushWaiting();
+    this.#writer.flush();
+  }
+
+  #flushWaiting(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const path of waiting) this.#path(path);
+  }
+
+  #path(path: PathRecord): void {
+    this.#block(pathBlock(path, (id) => this.#flows.find(id), this.#options));
+    this.#flows.release(path);
+  }
+
+  #block(text: string): void {
+    this.#writer.text(this.#open ? `\n${text}` : text);
+    this.#open = false;
+  }
+
+  #line(text: string): void {
+    this.#writer.text(text);
+    this.#open = true;
+  }
+}
+
+/** A flow that belongs to no path: who and what, and below what took it, where there is something to say. */
+function flowLines(flow: FlowRecord, options: SinkOptions): string {
+  const { palette } = options;
+  const pod = flow.pod === undefined ? undefined : `${flow.pod.namespace}/${flow.pod.name}`;
+  const inside = pod === undefined ? '' : ` ${palette.dim('in')} ${escapeText(pod)}`;
+  const kind = flow.icmp === undefined ? escapeText(flow.protocol) : `${escapeText(flow.protocol)} type ${flow.icmp.type}`;
+  const who = `${peerText(flow.source, undefined, options)} ${palette.dim('→')} ${peerText(flow.destination, undefined, options)}`;
+  let out = `${palette.dim(flow.first.slice(11, 23))}  ${palette.bold(rolesText(flow.roles))}${inside}  ${kind} ${who}  ${[badState(flow, palette), wireText(flow, options)].filter((part) => part !== '').join(palette.dim(' · '))}\n`;
+  const details = [];
+  if (flow.rule !== undefined && (flow.rule.verdict !== 'ACCEPT' || flow.rule.reason !== undefined || flow.rule.steps.length > 0))
+    details.push(...ruleDetails(flow.rule, options));
+  details.push(...translatedDetails(flow, options));
+  if (flow.envoy !== undefined) details.push(...decisionDetails(flow.envoy, options));
+  if (flow.dns !== undefined) {
+    const { question, kind, rcode, answers = [] } = flow.dns;
+    details.push({
+      label: 'dns',
+      value:
+        `${escapeText(kind)} ${escapeShort(question)} ${palette.dim('→')} ${rcode === undefined ? palette.yellow('no answer seen') : escapeText(rcode)} ${escapeShort(answers.join(' '))}`.trimEnd(),
+    });
+  }
+  for (const { label, value } of details) out += `                ${palette.dim(label.padEnd(10))}${value}\n`;
+  return out;
+}
+
+function findingBlock(finding: FindingRecord, { palette }: SinkOptions): string {
+  const color = finding.severity === 'error' ? palette.red : finding.severity === 'warning' ? palette.yellow : palette.blue;
+  let out = `${color(`${finding.severity === 'error' ? '✗' : finding.severity === 'warning' ? '!' : 'i'} ${finding.severity}`)}  ${palette.bold(escapeText(finding.title))}  ${palette.dim(escapeText(finding.rule))}\n`;
+  for (const proof of finding.proof) out += `    ${palette.dim('seen')}  ${escapeText(proof)}\n`;
+  out += `    ${palette.dim('do')}    ${escapeText(finding.fix)}\n`;
+  const where = [
+    finding.flows.length === 0 ? '' : plural(finding.flows.length, 'flow'),
+    finding.paths.length === 0 ? '' : plural(finding.paths.length, 'path'),
+  ].filter((part) => part !== '');
+  if (where.length > 0) out += `    ${palette.dim('in')}    ${where.join(', ')}\n`;
+  return `${out}\n`;
+}
+
+function lostLine(lost: LostRecord, { palette }: SinkOptions): string {
+  const where =
+    lost.scope.netns === undefined ? escapeText(lost.scope.node) : `${escapeText(lost.scope.netns)} on ${escapeText(lost.scope.node)}`;
+  const count = `${lost.exact ? '' : 'at least '}${lost.count}`;
+  return `${palette.dim(lost.last.slice(11, 23))}  ${palette.red('lost')} ${count} (${escapeText(lost.source)}) in ${where}${lost.detail === undefined ? '' : `: ${escapeShort(lost.detail, 400)}`}\n`;
+}
