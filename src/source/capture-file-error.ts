@@ -6,8 +6,8 @@ export type CaptureFileErrorCode =
   | 'CAPTURE_FORMAT'
   /** The system refused to open or read it; `cause` holds its error. */
   | 'CAPTURE_READ'
-  /** It is, or unpacks to, more than we take. */
-  | 'CAPTURE_TOO_LARGE';
+  /** The folder or archive holds no bundle.json, or one that is none. */
+  | 'BUNDLE_MANIFEST';
 
 /** The input is no capture and no bundle at all. What is one, but cut or broken, gives its frames and a loss instead. */
 export class CaptureFileError extends SyntaxError {

@@ -114,7 +114,7 @@ export class ZstdFeed implements ByteFeed {
     this.#checksum = (descriptor & 4) !== 0;
     this.#frame = new Decompress((data) => {
       if (data.length === 0) return;
-      this.#ready.push(data.slice());
+      this.#ready.push(data);
       this.#unpacked += data.length;
     });
     return true;
@@ -134,8 +134,9 @@ export class ZstdFeed implements ByteFeed {
     const total = before + BLOCK_HEADER_LEN + (kind === RLE_BLOCK ? 1 : size) + (last && this.#checksum ? CHECKSUM_LEN : 0);
     if (!input.fill(total)) return this.#stop(`a block of ${total} bytes is wanted, ${input.end - input.start} are there`);
     try {
-      // the library keeps what it is given until the next call, and the window is reused
-      frame.push(input.bytes.slice(input.start, input.start + total), last);
+      const bytes = input.bytes.subarray(input.start, input.start + total);
+      // what is shorter than the longest header the library keeps until the next call, and the window is reused
+      frame.push(total < LONGEST_HEADER ? bytes.slice() : bytes, last);
     } catch (error) {
       return this.#stop(`a block that can be decompressed is wanted, it says: ${error instanceof Error ? error.message : String(error)}`);
     }
