@@ -79,5 +79,9 @@ export const M_PAYLOAD_B = 1 << 21;
 /** The payload is not followed: nothing to read in it, or its follower gave up. */
 export const M_IGNORED = 1 << 23;
 
+/** The first packet left by, or came to, this host (SLL packet type). */
+export const M_FROM_US = 1 << 22;
+export const M_TO_US = 1 << 24;
+
 /** Interface ids of the file (not of the packet) carry this bit. */
 export const FILE_INTERFACE = 1 << 30;

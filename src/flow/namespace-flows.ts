@@ -1,0 +1,232 @@
+/**
+ * Everything that the packets of one network namespace tell: the flow table, the halves of redirected connections, what was read of payloads, and rarer facts beside the slots.
+ *
+ * This is where state lives between packets; it is filled by `observe` and read when records are made.
+ */
+import { decodeQuoted } from '../decode/decode.ts';
+import { decodeDns } from '../decode/dns.ts';
+import { IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP, Packet, TCP_FIN, TCP_RST, TCP_SYN } from '../decode/packet.ts';
+import { ConnectionTracker, DEFAULT_BUDGET_BYTES } from './exchange.ts';
+import { addDns, type FlowExtra, tunnelOf } from './extra.ts';
+import { FlowTable } from './flow-table.ts';
+import { Fragments } from './fragments.ts';
+import { Halves } from './halves.ts';
+import {
+  D_FIRST,
+  M_EXTRA,
+  M_FROM_US,
+  M_IGNORED,
+  M_ISN_A,
+  M_SYN_A,
+  M_SYN_ACK_A,
+  M_SYN_ACK_B,
+  M_SYN_B,
+  M_TO_US,
+  M_UNREACHABLE,
+  SLOT_DOUBLES,
+  SLOT_WORDS,
+  W_EXTRA,
+  W_FOLLOWER,
+  W_ISN_A,
+  W_META,
+  W_OTHER_HALF,
+  W_PORTS,
+} from './slot.ts';
+
+/** `all`: requests are read on every connection. `hello`: only what opens a connection (TLS, DNS). */
+export type Follow = 'all' | 'hello';
+
+export interface NamespaceFlowsOptions {
+  readonly follow: Follow;
+  /** Connections whose payload is followed at most; later ones are counted in `unfollowed`. */
+  readonly followedMax?: number;
+}
+
+const FOLLOWED_MAX = 262_144;
+const PACKET_OUTGOING = 4;
+const TLS_HANDSHAKE = 22;
+
+const NO_PAYLOAD = { bytes: new Uint8Array(0), payloadOffset: 0, payloadCaptured: 0, payloadLength: 0 };
+
+const DNS_PORTS: ReadonlySet<number> = new Set([53, 5353, 15053]);
+
+export class NamespaceFlows {
+  readonly table: FlowTable;
+  readonly halves: Halves;
+  /** Frames and bytes on the wire that were given to `observe`, and those of them without an IP packet. */
+  frames = 0;
+  bytes = 0;
+  framesWithoutIp = 0;
+  /** Fragments that came without their first one. */
+  strayFragments = 0;
+  /** Connections whose payload was not followed because there were too many. */
+  unfollowed = 0;
+
+  readonly #extras: FlowExtra[] = [{}];
+  readonly #trackers: (ConnectionTracker | undefined)[] = [undefined];
+  readonly #fragments = new Fragments();
+  readonly #quoted = new Packet();
+  readonly #follow: Follow;
+  readonly #budget = { left: DEFAULT_BUDGET_BYTES };
+  readonly #followedMax: number;
+  #followed = 0;
+
+  constructor(options: NamespaceFlowsOptions) {
+    this.table = new FlowTable();
+    this.halves = new Halves(this.table);
+    this.#follow = options.follow;
+    this.#followedMax = options.followedMax ?? FOLLOWED_MAX;
+  }
+
+  /** What was read of the payload of a slot's connection; `undefined` when nothing was. */
+  trackerOf(slot: number): ConnectionTracker | undefined {
+    return this.#trackers[this.table.words[slot * SLOT_WORDS + W_FOLLOWER]!];
+  }
+
+  extraOf(slot: number): FlowExtra | undefined {
+    const index = this.table.words[slot * SLOT_WORDS + W_EXTRA]!;
+    return index === 0 ? undefined : this.#extras[index];
+  }
+
+  /** Counts one decoded frame and reads of it what there is to read. */
+  observe(packet: Packet, interfaceId: number): void {
+    this.frames++;
+    this.bytes += packet.wireLength;
+    if (packet.ipVersion === 0) {
+      this.framesWithoutIp++;
+      return;
+    }
+    if (packet.fragment && packet.fragmentOffset > 0) {
+      if (!this.#fragments.restore(packet)) this.strayFragments++;
+    } else if (packet.fragment) this.#fragments.remember(packet);
+    if (packet.quoteOffset !== 0 && this.#countError(packet)) return;
+    const { table } = this;
+    const slot = table.observe(packet, interfaceId);
+    const w = slot * SLOT_WORDS;
+    if (table.isNew) this.#begin(packet, slot);
+    if (packet.protocol === IPPROTO_TCP) {
+      if (table.words[w + W_OTHER_HALF] === -1) this.#pair(packet, slot, -1);
+      if ((table.words[w + W_META]! & M_IGNORED) === 0) this.#followPayload(packet, slot);
+    } else if (packet.protocol === IPPROTO_UDP && (DNS_PORTS.has(packet.srcPort) || DNS_PORTS.has(packet.dstPort))) this.#readDns(packet, slot);
+  }
+
+  /** Tells the followers that nothing comes any more. */
+  finish(): void {
+    for (const tracker of this.#trackers) tracker?.close();
+  }
+
+  #begin(packet: Packet, slot: number): void {
+    const w = slot * SLOT_WORDS;
+    const { words } = this.table;
+    if (packet.packetType === PACKET_OUTGOING) words[w + W_META] = words[w + W_META]! | M_FROM_US;
+    else if (packet.packetType === 0) words[w + W_META] = words[w + W_META]! | M_TO_US;
+    if (packet.tunnel !== 0) this.#extra(slot).tunnel = tunnelOf(packet);
+    if (packet.protocol === IPPROTO_ICMP || packet.protocol === IPPROTO_ICMPV6)
+      this.#extra(slot).icmp = { type: packet.icmpType, code: packet.icmpCode, ...(packet.hasPorts ? { id: packet.icmpId } : {}) };
+  }
+
+  #extra(slot: number): FlowExtra {
+    const { words } = this.table;
+    const w = slot * SLOT_WORDS;
+    let index = words[w + W_EXTRA]!;
+    if (index === 0) {
+      index = this.#extras.push({}) - 1;
+      words[w + W_EXTRA] = index;
+      words[w + W_META] = words[w + W_META]! | M_EXTRA;
+    }
+    return this.#extras[index]!;
+  }
+
+  #pair(packet: Packet, slot: number, dnsId: number): void {
+    const { table } = this;
+    const other = this.halves.observe(packet, slot, dnsId);
+    if (other === -1) return;
+    // One connection, one follower: the half that has none takes the other's.
+    const { words } = table;
+    const mine = words[slot * SLOT_WORDS + W_FOLLOWER]!;
+    const theirs = words[other * SLOT_WORDS + W_FOLLOWER]!;
+    if (theirs !== 0) words[slot * SLOT_WORDS + W_FOLLOWER] = theirs;
+    else if (mine !== 0) words[other * SLOT_WORDS + W_FOLLOWER] = mine;
+  }
+
+  /** An ICMP error belongs to the flow that it quotes. Returns false when no such flow is known: then it is a flow of its own. */
+  #countError(packet: Packet): boolean {
+    const quoted = this.#quoted;
+    if (!decodeQuoted(packet, quoted) || quoted.ipVersion === 0) return false;
+    const { table } = this;
+    const slot = table.find(quoted);
+    if (slot === -1) return false;
+    const w = slot * SLOT_WORDS + W_META;
+    table.words[w] = table.words[w]! | M_UNREACHABLE;
+    const extra = this.#extra(slot);
+    extra.icmp ??= { type: packet.icmpType, code: packet.icmpCode };
+    return true;
+  }
+
+  #readDns(packet: Packet, slot: number): void {
+    if (packet.payloadCaptured === 0) return;
+    const message = decodeDns(packet.bytes, packet.payloadOffset, packet.payloadOffset + packet.payloadCaptured, packet.payloadOffset + packet.payloadLength);
+    if (message === undefined) return;
+    if (this.table.words[slot * SLOT_WORDS + W_OTHER_HALF] === -1) this.#pair(packet, slot, message.id);
+    const other = this.table.words[slot * SLOT_WORDS + W_OTHER_HALF]!;
+    addDns(this.#extra(message.response && other !== -1 ? Math.min(slot, other) : slot), message);
+  }
+
+  #followPayload(packet: Packet, slot: number): void {
+    const { table } = this;
+    const w = slot * SLOT_WORDS;
+    const { words } = table;
+    let index = words[w + W_FOLLOWER]!;
+    if (index === 0) {
+      if (packet.payloadLength === 0) return;
+      const readable = this.#follow === 'all' || (packet.payloadCaptured > 0 && packet.bytes[packet.payloadOffset] === TLS_HANDSHAKE);
+      if (readable && this.#followed >= this.#followedMax) this.unfollowed++;
+      if (!readable || this.#followed >= this.#followedMax) {
+        words[w + W_META] = words[w + W_META]! | M_IGNORED;
+        return;
+      }
+      index = this.#newTracker(slot);
+    } else if (packet.payloadLength === 0 && (packet.tcpFlags & (TCP_FIN | TCP_RST)) === 0) return;
+    const tracker = this.#trackers[index]!;
+    tracker.observe(this.#clientIsA(slot) === (table.direction === 0) ? 0 : 1, packet);
+    if (this.#follow === 'hello' && tracker.tls?.serverHello !== undefined) words[w + W_META] = words[w + W_META]! | M_IGNORED;
+  }
+
+  /** Connections without payload need no follower: it is made with the first payload, and told then how the connection began. */
+  #newTracker(slot: number): number {
+    const tracker = new ConnectionTracker(this.#budget);
+    const { words } = this.table;
+    const w = slot * SLOT_WORDS;
+    const other = words[w + W_OTHER_HALF]!;
+    const clientIsA = this.#clientIsA(slot);
+    if (other === -1) {
+      this.#tellSyn(tracker, 0, slot, clientIsA ? 0 : 1);
+      this.#tellSyn(tracker, 1, slot, clientIsA ? 1 : 0);
+    } else {
+      this.#tellSyn(tracker, clientIsA ? 0 : 1, slot, 0);
+      this.#tellSyn(tracker, clientIsA ? 1 : 0, other, 0);
+    }
+    this.#followed++;
+    const index = this.#trackers.push(tracker) - 1;
+    words[w + W_FOLLOWER] = index;
+    if (other !== -1) words[other * SLOT_WORDS + W_FOLLOWER] = index;
+    return index;
+  }
+
+  #tellSyn(tracker: ConnectionTracker, direction: 0 | 1, slot: number, side: 0 | 1): void {
+    const { words } = this.table;
+    const w = slot * SLOT_WORDS;
+    if ((words[w + W_META]! & (M_ISN_A << side)) === 0) return;
+    tracker.observe(direction, { ...NO_PAYLOAD, timeNs: this.table.doubles[slot * SLOT_DOUBLES + D_FIRST]!, seq: words[w + W_ISN_A + side]!, ack: 0, tcpFlags: TCP_SYN });
+  }
+
+  /** Did A open the connection? Where nobody's SYN was seen the smaller port is taken for the server's; the follower corrects it when the bytes say otherwise. */
+  #clientIsA(slot: number): boolean {
+    const { words } = this.table;
+    const meta = words[slot * SLOT_WORDS + W_META]!;
+    if ((meta & (M_SYN_A | M_SYN_ACK_B)) !== 0) return true;
+    if ((meta & (M_SYN_B | M_SYN_ACK_A)) !== 0) return false;
+    const ports = words[slot * SLOT_WORDS + W_PORTS]!;
+    return ports >>> 16 >= (ports & 0xffff);
+  }
+}
