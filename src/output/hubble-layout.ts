@@ -86,7 +86,7 @@ class LayoutSink implements Sink {
         this.#lost(record);
         break;
       case 'finding':
-        this.#layout.note(`FINDING ${record.severity} ${record.rule}: ${escapeText(record.title)}`);
+        this.#layout.note(`FINDING ${record.severity} ${escapeText(record.rule)}: ${escapeText(record.title)}`);
         break;
       case 'total':
         break;

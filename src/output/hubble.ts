@@ -217,7 +217,7 @@ function extension({ kind, flow, path }: HubbleEvent): object {
 function lostLine(lost: LostRecord): string {
   const source = lost.scope.subscriber === undefined ? 'PERF_EVENT_RING_BUFFER' : 'OBSERVER_EVENTS_QUEUE';
   return formatJson({
-    lost_events: { source, num_events_lost: String(lost.count), first: lost.first, last: lost.last },
+    lost_events: { source, num_events_lost: String(lost.count) },
     node_name: lost.scope.node,
     time: lost.last,
   });
