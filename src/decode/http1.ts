@@ -1,0 +1,338 @@
+/**
+ * Heads of HTTP/1.0 and HTTP/1.1 messages: the start line and the header fields, and from them the length of the body, so that the caller knows where the next head begins.
+ *
+ * In      bytes; a head may begin anywhere in them and may be cut.
+ * Out     a head, or that it is incomplete, or that this is no HTTP/1.
+ * Not     reads no body; chunks are http1-chunked.ts.
+ * Source  RFC 9112 (messages, section 6 body length), RFC 9110 (fields).
+ */
+import { type HeaderField, latin1, MAX_FIELDS, MAX_HEAD_LENGTH } from './header-field.ts';
+
+export type Http1Version = 'HTTP/1.0' | 'HTTP/1.1';
+
+interface Http1Message {
+  readonly protocol: Http1Version;
+  /** At most {@link MAX_FIELDS}, in the order of the message. */
+  readonly fields: readonly HeaderField[];
+  /** False when fields may be missing: too many, malformed or cut. An absent field is then unknown, not absent. */
+  readonly fieldsComplete: boolean;
+  /** Bytes from `start` to the first byte of the body; of a cut head, what was there. */
+  readonly headLength: number;
+  /** The head ends before its empty line: the body cannot be placed. */
+  readonly cut: boolean;
+  /** Content-Length; -1 absent, NaN when it is malformed or contradicts itself. */
+  readonly contentLength: number;
+  /** Transfer-Encoding: none, with `chunked` as the last coding, or something else. */
+  readonly transferCoding: 'none' | 'chunked' | 'other';
+  /** Upgrade in lower case, when Connection names it too. */
+  readonly upgrade: string | undefined;
+}
+
+export interface Http1Request extends Http1Message {
+  readonly kind: 'request';
+  readonly method: string;
+  /** Request target as sent: `/path?query`, `http://host/path`, `host:port` (CONNECT) or `*`; `undefined` when it was cut. */
+  readonly target: string | undefined;
+}
+
+export interface Http1Response extends Http1Message {
+  readonly kind: 'response';
+  readonly status: number;
+}
+
+export type Http1Head = Http1Request | Http1Response;
+
+/** How a message's body ends. `tunnel`: what follows is no HTTP any more. `invalid`: nobody can say where the next message begins. */
+export type Http1Body =
+  | { readonly kind: 'none' | 'chunked' | 'until-close' | 'tunnel' | 'invalid' }
+  | { readonly kind: 'length'; readonly length: number };
+
+const LF = 0x0a;
+const CR = 0x0d;
+const SPACE = 0x20;
+const MAX_METHOD_LENGTH = 32;
+
+const METHODS = new Set(
+  'GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK SEARCH REPORT PURGE'.split(' '),
+);
+
+/** Names worth sharing: one string for all messages, whatever their case on the wire. */
+const names = new Map<string, string>();
+for (const name of [
+  'Host',
+  'User-Agent',
+  'Accept',
+  'Accept-Encoding',
+  'Accept-Language',
+  'Content-Length',
+  'Content-Type',
+  'Transfer-Encoding',
+  'Connection',
+  'Upgrade',
+  'Date',
+  'Server',
+  'Cookie',
+  'Authorization',
+  'Location',
+  'X-Request-Id',
+  'X-Forwarded-Proto',
+  'X-Forwarded-For',
+  'X-Forwarded-Client-Cert',
+  'X-Envoy-Upstream-Service-Time',
+  'X-Envoy-Attempt-Count',
+  'X-Envoy-Decorator-Operation',
+  'X-Envoy-Internal',
+  'X-Envoy-Peer-Metadata',
+  'X-Envoy-Peer-Metadata-Id',
+  'X-B3-TraceId',
+  'X-B3-SpanId',
+  'X-B3-ParentSpanId',
+  'X-B3-Sampled',
+  'Traceparent',
+  'Tracestate',
+]) {
+  names.set(name, name.toLowerCase());
+  names.set(name.toLowerCase(), name.toLowerCase());
+}
+
+function isTokenByte(byte: number): boolean {
+  if (byte < 0x21 || byte > 0x7e) return false;
+  if (byte >= 0x61) return byte !== 0x7b && byte !== 0x7d;
+  if (byte >= 0x5b && byte <= 0x5d) return false;
+  // "(),/:;<=>?@ are separators
+  return byte !== 0x22 && byte !== 0x28 && byte !== 0x29 && byte !== 0x2c && byte !== 0x2f && !(byte >= 0x3a && byte <= 0x40);
+}
+
+/** `HTTP/1.` or as much of it as there is. */
+function isVersionPrefix(bytes: Uint8Array, start: number, end: number): boolean {
+  const text = 'HTTP/1.';
+  for (let i = 0; i < text.length && start + i < end; i++) if (bytes[start + i] !== text.charCodeAt(i)) return false;
+  return true;
+}
+
+/**
+ * Could an HTTP/1 message begin at `start`? Looks at the method, or at `HTTP/1.`, only.
+ *
+ * @returns `'incomplete'` while every byte so far fits and more are needed
+ */
+export function looksLikeHttp1(bytes: Uint8Array, start: number, end: number): 'request' | 'response' | 'incomplete' | 'not-http' {
+  if (isVersionPrefix(bytes, start, end)) return end - start >= 7 ? 'response' : 'incomplete';
+  const limit = Math.min(end, start + MAX_METHOD_LENGTH + 1);
+  for (let i = start; i < limit; i++) {
+    const byte = bytes[i]!;
+    if (byte === SPACE) return i === start ? 'not-http' : 'request';
+    if (!isTokenByte(byte)) return 'not-http';
+  }
+  return limit === end ? 'incomplete' : 'not-http';
+}
+
+/**
+ * Does a message with a whole and well-formed start line begin at `start`? Stricter than {@link looksLikeHttp1}: for finding the place again after something was lost.
+ * Methods must be registered ones (RFC 9110 section 9, WebDAV).
+ */
+export function isHttp1Start(bytes: Uint8Array, start: number, end: number): 'request' | 'response' | undefined {
+  const kind = looksLikeHttp1(bytes, start, end);
+  if (kind !== 'request' && kind !== 'response') return undefined;
+  const lineEnd = bytes.subarray(start, Math.min(end, start + MAX_HEAD_LENGTH)).indexOf(LF);
+  if (lineEnd === -1) return undefined;
+  const line = parseStartLine(latin1(bytes, start, start + lineEnd));
+  if (line === undefined) return undefined;
+  return line.kind === 'response' || METHODS.has(line.method) ? line.kind : undefined;
+}
+
+/** The index after the empty line that ends a head, or -1. Starts looking at `from`, which may lie up to three bytes before what is new. A line may end with LF alone (RFC 9112 section 2.2). */
+export function findHttp1HeadEnd(bytes: Uint8Array, from: number, end: number): number {
+  for (let i = from; i < end; i++) {
+    if (bytes[i] !== LF) continue;
+    if (bytes[i + 1] === LF && i + 1 < end) return i + 2;
+    if (bytes[i + 1] === CR && bytes[i + 2] === LF && i + 2 < end) return i + 3;
+  }
+  return -1;
+}
+
+type StartLine =
+  | { kind: 'request'; method: string; target: string; protocol: Http1Version }
+  | { kind: 'response'; status: number; protocol: Http1Version };
+
+const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: [^\0\n]*)?$/;
+const REQUEST_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([^\0 \n]+) HTTP\/1\.([01])$/;
+
+function parseStartLine(line: string): StartLine | undefined {
+  const text = line.endsWith('\r') ? line.slice(0, -1) : line;
+  const status = STATUS_LINE.exec(text);
+  if (status !== null) return { kind: 'response', status: Number(status[2]), protocol: status[1] === '0' ? 'HTTP/1.0' : 'HTTP/1.1' };
+  const request = REQUEST_LINE.exec(text);
+  if (request === null) return undefined;
+  return { kind: 'request', method: request[1]!, target: request[2]!, protocol: request[3] === '0' ? 'HTTP/1.0' : 'HTTP/1.1' };
+}
+
+function skipEmptyLines(bytes: Uint8Array, start: number, end: number): number {
+  let at = start;
+  while (at < end && (bytes[at] === LF || (bytes[at] === CR && bytes[at + 1] === LF && at + 1 < end))) at += bytes[at] === LF ? 1 : 2;
+  return at;
+}
+
+/**
+ * Parses the head of the message that begins at `start`; empty lines before it are skipped.
+ *
+ * @returns `'incomplete'` when its empty line is not within `[start, end)` and the first {@link MAX_HEAD_LENGTH} bytes, and everything so far fits; `'not-http'` when no HTTP/1.0 or HTTP/1.1 message begins here
+ */
+export function parseHttp1Head(bytes: Uint8Array, start: number, end: number): Http1Head | 'incomplete' | 'not-http' {
+  const at = skipEmptyLines(bytes, start, end);
+  if (at === end || (at + 1 === end && bytes[at] === CR)) return 'incomplete';
+  const kind = looksLikeHttp1(bytes, at, end);
+  if (kind === 'not-http' || kind === 'incomplete') return kind;
+  const headEnd = findHttp1HeadEnd(bytes, at, Math.min(end, at + MAX_HEAD_LENGTH));
+  if (headEnd !== -1) return parseHeadText(latin1(bytes, at, headEnd), headEnd - start, false) ?? 'not-http';
+  const lineEnd = bytes.subarray(at, end).indexOf(LF);
+  if (lineEnd === -1) return 'incomplete';
+  return parseStartLine(latin1(bytes, at, at + lineEnd)) === undefined ? 'not-http' : 'incomplete';
+}
+
+/**
+ * Parses what there is of a head whose rest is lost (cut by the snapshot length, or missing): whole lines only, `cut` true, `fieldsComplete` false.
+ * Of a request line that is cut itself only the method is kept. `undefined` when not even that is there.
+ */
+export function parseCutHttp1Head(bytes: Uint8Array, start: number, end: number): Http1Head | undefined {
+  const at = skipEmptyLines(bytes, start, end);
+  const kind = looksLikeHttp1(bytes, at, end);
+  if (kind !== 'request' && kind !== 'response') return undefined;
+  const lastLine = bytes.subarray(at, end).lastIndexOf(LF);
+  if (lastLine !== -1) return parseHeadText(latin1(bytes, at, at + lastLine + 1), end - start, true);
+  const text = latin1(bytes, at, end);
+  const status = /^HTTP\/1\.([01]) ([1-9]\d\d) /.exec(text);
+  const cut = {
+    fields: [],
+    fieldsComplete: false,
+    headLength: end - start,
+    cut: true,
+    contentLength: -1,
+    transferCoding: 'none',
+    upgrade: undefined,
+  } as const;
+  if (status !== null)
+    return { kind: 'response', status: Number(status[2]), protocol: status[1] === '0' ? 'HTTP/1.0' : 'HTTP/1.1', ...cut };
+  const method = text.slice(0, text.indexOf(' '));
+  return METHODS.has(method) ? { kind: 'request', method, target: undefined, protocol: 'HTTP/1.1', ...cut } : undefined;
+}
+
+function parseHeadText(text: string, headLength: number, cut: boolean): Http1Head | undefined {
+  let at = text.indexOf('\n');
+  const line = parseStartLine(text.slice(0, at));
+  if (line === undefined) return undefined;
+  const fields: { name: string; value: string }[] = [];
+  let complete = !cut;
+  let contentLength = -1;
+  let codings = '';
+  let upgrade: string | undefined;
+  let connection = '';
+  at += 1;
+  while (at < text.length) {
+    let lineEnd = text.indexOf('\n', at);
+    if (lineEnd === -1) lineEnd = text.length;
+    const next = lineEnd + 1;
+    if (text.charCodeAt(lineEnd - 1) === CR) lineEnd -= 1;
+    if (lineEnd <= at) break;
+    const first = text.charCodeAt(at);
+    if (first === SPACE || first === 0x09) {
+      // obs-fold: the line belongs to the value before it
+      const last = fields.at(-1);
+      if (last === undefined) complete = false;
+      else last.value = `${last.value} ${text.slice(at, lineEnd).trim()}`.trim();
+      at = next;
+      continue;
+    }
+    const colon = text.indexOf(':', at);
+    const raw = colon === -1 || colon >= lineEnd ? undefined : text.slice(at, colon);
+    if (raw === undefined || !isToken(raw)) {
+      complete = false;
+      at = next;
+      continue;
+    }
+    const name = names.get(raw) ?? raw.toLowerCase();
+    const value = trimField(text, colon + 1, lineEnd);
+    if (fields.length < MAX_FIELDS) fields.push({ name, value });
+    else complete = false;
+    if (name === 'content-length') contentLength = combineLength(contentLength, value);
+    else if (name === 'transfer-encoding') codings = codings === '' ? value : `${codings},${value}`;
+    else if (name === 'connection') connection += `,${value}`;
+    else if (name === 'upgrade') upgrade = value.toLowerCase();
+    at = next;
+  }
+  if (upgrade !== undefined && !hasToken(connection, 'upgrade')) upgrade = undefined;
+  const transferCoding = codings === '' ? 'none' : /(?:^|,)\s*chunked\s*$/i.test(codings) ? 'chunked' : 'other';
+  return { ...line, fields, fieldsComplete: complete, headLength, cut, contentLength, transferCoding, upgrade };
+}
+
+function isToken(text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (!isTokenByte(text.charCodeAt(i))) return false;
+  return text.length > 0;
+}
+
+function trimField(text: string, start: number, end: number): string {
+  let from = start;
+  let to = end;
+  while (from < to && (text.charCodeAt(from) === SPACE || text.charCodeAt(from) === 0x09)) from++;
+  while (to > from && (text.charCodeAt(to - 1) === SPACE || text.charCodeAt(to - 1) === 0x09)) to--;
+  return text.slice(from, to);
+}
+
+function hasToken(list: string, token: string): boolean {
+  return list.split(',').some((item) => item.trim().toLowerCase() === token);
+}
+
+/** Content-Length may come several times with one and the same value (RFC 9112 section 6.3, rule 5). */
+function combineLength(before: number, value: string): number {
+  let length = before;
+  for (const item of value.split(',')) {
+    const digits = item.trim();
+    const given = /^\d{1,15}$/.test(digits) ? Number(digits) : Number.NaN;
+    length = length === -1 || length === given ? given : Number.NaN;
+  }
+  return length;
+}
+
+const NONE: Http1Body = { kind: 'none' };
+const CHUNKED: Http1Body = { kind: 'chunked' };
+const UNTIL_CLOSE: Http1Body = { kind: 'until-close' };
+const TUNNEL: Http1Body = { kind: 'tunnel' };
+const INVALID: Http1Body = { kind: 'invalid' };
+
+/**
+ * How the body after a head ends.
+ *
+ * @param requestMethod of a response: the method of the request it answers, `undefined` when that is unknown (the answer then is the one for GET)
+ *
+ * Source: RFC 9112 section 6.3; CONNECT: RFC 9110 section 9.3.6. A CONNECT request is a `tunnel` until its response says otherwise.
+ */
+export function http1Body(head: Http1Head, requestMethod?: string): Http1Body {
+  if (head.cut) return INVALID;
+  if (head.kind === 'response') {
+    if (head.status === 101) return TUNNEL;
+    if (requestMethod === 'HEAD' || head.status < 200 || head.status === 204 || head.status === 304) return NONE;
+    if (requestMethod === 'CONNECT' && head.status < 300) return TUNNEL;
+  } else if (head.method === 'CONNECT') return TUNNEL;
+  if (head.transferCoding === 'chunked') return CHUNKED;
+  if (head.transferCoding === 'other') return head.kind === 'response' ? UNTIL_CLOSE : INVALID;
+  if (Number.isNaN(head.contentLength)) return INVALID;
+  if (head.contentLength === 0) return NONE;
+  if (head.contentLength > 0) return { kind: 'length', length: head.contentLength };
+  return head.kind === 'response' ? UNTIL_CLOSE : NONE;
+}
+
+const ABSOLUTE = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)(.*)$/i;
+
+/**
+ * Whom a request asks and for what: the authority of the target when it has one, else of Host (RFC 9112 section 3.2.2); `path` with its query.
+ * `undefined` is unknown or, for the path of CONNECT, none.
+ */
+export function requestTarget(head: Http1Request): { authority: string | undefined; path: string | undefined } {
+  const host = head.fields.find((field) => field.name === 'host')?.value;
+  const { target } = head;
+  if (target === undefined || target.startsWith('/') || target === '*') return { authority: host, path: target };
+  if (head.method === 'CONNECT') return { authority: target, path: undefined };
+  const absolute = ABSOLUTE.exec(target);
+  if (absolute === null) return { authority: host, path: target };
+  const rest = absolute[2]!;
+  return { authority: absolute[1]!, path: rest.startsWith('/') ? rest : `/${rest}` };
+}

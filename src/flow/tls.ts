@@ -1,0 +1,299 @@
+/**
+ * TLS on one connection: the hellos, the certificates' names where they are in the clear, and a timeline of the application data.
+ *
+ * In TLS 1.3 the encrypted part of the handshake looks like application data: the first records of either side hold it, and perhaps requests, too.
+ */
+import type { ClientHello, ServerHello } from '../decode/tls.ts';
+import {
+  findLeafCertificate,
+  parseClientHello,
+  parseServerHello,
+  parseTlsRecordHeader,
+  TLS_ALERT,
+  TLS_APPLICATION_DATA,
+  TLS_CERTIFICATE,
+  TLS_CHANGE_CIPHER_SPEC,
+  TLS_CLIENT_HELLO,
+  TLS_HANDSHAKE,
+  TLS_HANDSHAKE_HEADER_LEN,
+  TLS_RECORD_HEADER_LEN,
+  TLS_SERVER_HELLO,
+  tlsRecordOverhead,
+} from '../decode/tls.ts';
+import { certificateUris } from '../decode/x509-names.ts';
+import type { Conversation } from './exchange.ts';
+import type { BufferBudget } from './stream.ts';
+import type { Timeline } from './timeline.ts';
+
+export interface TlsFacts {
+  clientHello: ClientHello | undefined;
+  /** The last one: not that of a HelloRetryRequest once the real one came. */
+  serverHello: ServerHello | undefined;
+  helloRetried: boolean;
+  /** The protocol that was agreed, TLS 1.2 only; in TLS 1.3 the answer is encrypted. */
+  alpn: string | undefined;
+  /** URI names of the leaf certificates, from the client and from the server; TLS 1.2 only, `undefined` where none was seen. */
+  certificateUris: [string[] | undefined, string[] | undefined];
+  /** The first alert in the clear. */
+  alert: { readonly direction: 0 | 1; readonly level: number; readonly description: number } | undefined;
+  /** First application data record, from the client and from the server. */
+  firstApplicationDataNs: [number | undefined, number | undefined];
+}
+
+const MAX_HANDSHAKE = 65_536;
+
+class Side {
+  readonly header = new Uint8Array(TLS_RECORD_HEADER_LEN);
+  headerLength = 0;
+  /** -1 while a header is read. */
+  type = -1;
+  left = 0;
+  length = 0;
+  startNs = 0;
+  /** Handshake messages in the clear, joined over records. */
+  handshake: Uint8Array | undefined;
+  handshakeLength = 0;
+  handshakeOver = false;
+  encrypted = false;
+  alertLevel = -1;
+  lost: boolean;
+
+  constructor(lost: boolean) {
+    this.lost = lost;
+  }
+}
+
+export class TlsConversation implements Conversation {
+  readonly facts: TlsFacts = {
+    clientHello: undefined,
+    serverHello: undefined,
+    helloRetried: false,
+    alpn: undefined,
+    certificateUris: [undefined, undefined],
+    alert: undefined,
+    firstApplicationDataNs: [undefined, undefined],
+  };
+  readonly #timeline: Timeline;
+  readonly #budget: BufferBudget;
+  readonly #sides: readonly [Side, Side];
+  #overhead = -1;
+
+  constructor(timeline: Timeline, budget: BufferBudget, midstream: boolean) {
+    this.#timeline = timeline;
+    this.#budget = budget;
+    this.#sides = [new Side(midstream), new Side(midstream)];
+    if (midstream) for (const side of this.#sides) side.handshakeOver = true;
+  }
+
+  bytes(direction: 0 | 1, bytes: Uint8Array, start: number, end: number, timeNs: number, boundary: boolean): number {
+    const side = this.#sides[direction];
+    let at = start;
+    if (side.lost && !(boundary && this.#found(side, bytes, start, end))) {
+      this.#timeline.add(direction, timeNs, timeNs, end - start, -1, -1);
+      return 0;
+    }
+    while (at < end && !side.lost) {
+      if (side.type === -1) at = this.#readHeader(direction, side, bytes, at, end, timeNs);
+      else at = this.#readPayload(direction, side, bytes, at, end, timeNs);
+    }
+    if (at < end) this.#timeline.add(direction, timeNs, timeNs, end - at, -1, -1);
+    return this.#skippable(side);
+  }
+
+  gap(direction: 0 | 1, length: number, timeNs: number): number {
+    const side = this.#sides[direction];
+    if (side.lost || side.type === -1 || length > side.left) {
+      this.#timeline.add(direction, timeNs, timeNs, length + side.length - side.left, -1, -1);
+      this.#lose(direction, side);
+      return 0;
+    }
+    side.left -= length;
+    if (side.type === TLS_HANDSHAKE) this.#endHandshake(direction, side);
+    if (side.left === 0) this.#endRecord(direction, side, timeNs);
+    return this.#skippable(side);
+  }
+
+  skipped(direction: 0 | 1, timeNs: number): number {
+    const side = this.#sides[direction];
+    side.left = 0;
+    this.#endRecord(direction, side, timeNs);
+    return 0;
+  }
+
+  end(direction: 0 | 1): void {
+    const side = this.#sides[direction];
+    if (side.type !== -1 && side.length > side.left)
+      this.#timeline.add(direction, side.startNs, side.startNs, side.length - side.left, -1, -1);
+    this.#endHandshake(direction, side);
+    this.#release(side);
+  }
+
+  #skippable(side: Side): number {
+    if (side.lost || side.type === -1) return 0;
+    return this.#keeps(side) || side.type === TLS_ALERT ? 0 : side.left;
+  }
+
+  #keeps(side: Side): boolean {
+    return side.type === TLS_HANDSHAKE && !side.encrypted && !side.handshakeOver;
+  }
+
+  #readHeader(direction: 0 | 1, side: Side, bytes: Uint8Array, start: number, end: number, timeNs: number): number {
+    if (side.headerLength === 0) side.startNs = timeNs;
+    const length = Math.min(TLS_RECORD_HEADER_LEN - side.headerLength, end - start);
+    for (let i = 0; i < length; i++) side.header[side.headerLength++] = bytes[start + i]!;
+    if (side.headerLength < TLS_RECORD_HEADER_LEN) return start + length;
+    const header = parseTlsRecordHeader(side.header, 0, TLS_RECORD_HEADER_LEN);
+    side.headerLength = 0;
+    if (typeof header === 'string') {
+      this.#timeline.add(direction, side.startNs, timeNs, TLS_RECORD_HEADER_LEN, -1, -1);
+      this.#lose(direction, side);
+      return start + length;
+    }
+    side.type = header.type;
+    side.length = header.length;
+    side.left = header.length;
+    side.alertLevel = -1;
+    if (header.length === 0) this.#endRecord(direction, side, timeNs);
+    return start + length;
+  }
+
+  #readPayload(direction: 0 | 1, side: Side, bytes: Uint8Array, start: number, end: number, timeNs: number): number {
+    const length = Math.min(side.left, end - start);
+    if (this.#keeps(side)) this.#keepHandshake(side, bytes, start, start + length);
+    else if (side.type === TLS_ALERT && side.length === 2 && !side.encrypted)
+      this.#readAlert(direction, side, bytes, start, start + length);
+    side.left -= length;
+    if (side.left === 0) this.#endRecord(direction, side, timeNs);
+    return start + length;
+  }
+
+  #readAlert(direction: 0 | 1, side: Side, bytes: Uint8Array, start: number, end: number): void {
+    for (let at = start; at < end; at++) {
+      if (side.alertLevel === -1) side.alertLevel = bytes[at]!;
+      else this.facts.alert ??= { direction, level: side.alertLevel, description: bytes[at]! };
+    }
+  }
+
+  #endRecord(direction: 0 | 1, side: Side, timeNs: number): void {
+    const { type } = side;
+    side.type = -1;
+    if (type === TLS_HANDSHAKE) this.#readHandshake(direction, side);
+    else if (type === TLS_CHANGE_CIPHER_SPEC) this.#onChangeCipherSpec(direction, side);
+    const data = type === TLS_APPLICATION_DATA;
+    if (data) {
+      this.facts.firstApplicationDataNs[direction] ??= side.startNs;
+      this.#endHandshake(direction, side);
+    }
+    const plain = !data ? 0 : this.#overhead === -1 ? -1 : Math.max(0, side.length - this.#overhead);
+    if (data) this.#timeline.add(direction, side.startNs, timeNs, TLS_RECORD_HEADER_LEN + side.length, 1, plain);
+    side.length = 0;
+    side.left = 0;
+  }
+
+  /** In TLS 1.3 this message means nothing, and after a HelloRetryRequest a hello in the clear follows it. */
+  #onChangeCipherSpec(direction: 0 | 1, side: Side): void {
+    const { serverHello } = this.facts;
+    if (serverHello === undefined ? direction === 0 : serverHello.version >= 0x0304) return;
+    side.encrypted = true;
+    this.#endHandshake(direction, side);
+  }
+
+  #keepHandshake(side: Side, bytes: Uint8Array, start: number, end: number): void {
+    const length = end - start;
+    const need = side.handshakeLength + length;
+    if (side.handshake === undefined || side.handshake.length < need) {
+      const size = Math.max(need, Math.min(MAX_HANDSHAKE, need * 2));
+      const more = size - (side.handshake?.length ?? 0);
+      if (need > MAX_HANDSHAKE || more > this.#budget.left) {
+        this.#release(side);
+        side.handshakeOver = true;
+        return;
+      }
+      this.#budget.left -= more;
+      const grown = new Uint8Array(size);
+      if (side.handshake !== undefined) grown.set(side.handshake.subarray(0, side.handshakeLength));
+      side.handshake = grown;
+    }
+    side.handshake.set(bytes.subarray(start, end), side.handshakeLength);
+    side.handshakeLength = need;
+  }
+
+  /** Reads the messages that are complete; what is left of the next one stays. */
+  #readHandshake(direction: 0 | 1, side: Side): void {
+    const buffer = side.handshake;
+    if (buffer === undefined) return;
+    let at = 0;
+    while (side.handshakeLength - at >= TLS_HANDSHAKE_HEADER_LEN) {
+      const length = (buffer[at + 1]! << 16) | (buffer[at + 2]! << 8) | buffer[at + 3]!;
+      const start = at + TLS_HANDSHAKE_HEADER_LEN;
+      if (start + length > side.handshakeLength) break;
+      this.#onMessage(direction, buffer[at]!, buffer, start, start + length);
+      at = start + length;
+    }
+    if (at === side.handshakeLength) this.#release(side);
+    else if (at > 0) {
+      buffer.copyWithin(0, at, side.handshakeLength);
+      side.handshakeLength -= at;
+    }
+  }
+
+  #onMessage(direction: 0 | 1, type: number, bytes: Uint8Array, start: number, end: number): void {
+    const { facts } = this;
+    if (type === TLS_CLIENT_HELLO && direction === 0) facts.clientHello = parseClientHello(bytes, start, end) ?? facts.clientHello;
+    else if (type === TLS_SERVER_HELLO && direction === 1) {
+      const hello = parseServerHello(bytes, start, end);
+      if (hello === undefined) return;
+      facts.serverHello = hello;
+      facts.helloRetried ||= hello.helloRetryRequest;
+      facts.alpn = hello.alpn;
+      this.#overhead = tlsRecordOverhead(hello.version, hello.cipherSuite);
+    } else if (type === TLS_CERTIFICATE) {
+      const leaf = findLeafCertificate(bytes, start, end);
+      if (leaf !== undefined) facts.certificateUris[direction] = certificateUris(bytes, leaf.start, leaf.end);
+    }
+  }
+
+  /** No handshake message in the clear follows: a hello that was cut is read as far as it goes. */
+  #endHandshake(direction: 0 | 1, side: Side): void {
+    if (side.handshakeOver) return;
+    this.#readHandshake(direction, side);
+    const buffer = side.handshake;
+    if (
+      buffer !== undefined &&
+      side.handshakeLength > TLS_HANDSHAKE_HEADER_LEN &&
+      (buffer[0] === TLS_CLIENT_HELLO || buffer[0] === TLS_SERVER_HELLO)
+    ) {
+      const length = (buffer[1]! << 16) | (buffer[2]! << 8) | buffer[3]!;
+      this.#onCutHello(direction, buffer, side.handshakeLength, length);
+    }
+    this.#release(side);
+    side.handshakeOver = true;
+  }
+
+  #onCutHello(direction: 0 | 1, buffer: Uint8Array, end: number, length: number): void {
+    if (TLS_HANDSHAKE_HEADER_LEN + length > end) this.#onMessage(direction, buffer[0]!, buffer, TLS_HANDSHAKE_HEADER_LEN, end);
+  }
+
+  #lose(direction: 0 | 1, side: Side): void {
+    this.#endHandshake(direction, side);
+    side.lost = true;
+    side.type = -1;
+    side.headerLength = 0;
+    side.left = 0;
+    side.length = 0;
+  }
+
+  /** A segment that begins with a record. */
+  #found(side: Side, bytes: Uint8Array, start: number, end: number): boolean {
+    const header = parseTlsRecordHeader(bytes, start, end);
+    if (typeof header === 'string' || header.length === 0 || header.version < 0x0301) return false;
+    side.lost = false;
+    return true;
+  }
+
+  #release(side: Side): void {
+    this.#budget.left += side.handshake?.length ?? 0;
+    side.handshake = undefined;
+    side.handshakeLength = 0;
+  }
+}
