@@ -1,0 +1,239 @@
+/**
+ * Pods, services and endpoint slices as `kubectl get -o json` prints them: one object, a List of any kinds, or the typed lists of the API (`PodList`).
+ *
+ * Fields that are not known are passed over; an object without a name is left out. Everything is bounded.
+ * Source: Kubernetes API core/v1 Pod, Service; discovery.k8s.io/v1 EndpointSlice.
+ */
+import { canonicalIp } from '../net/address.ts';
+import { type JsonObject, listOf, objectOf, portOf, textMapOf, textOf } from './fields.ts';
+
+const ITEM_LIMIT = 200_000;
+const LIST_LIMIT = 10_000;
+const LABEL_LIMIT = 1000;
+
+export interface ContainerPort {
+  readonly name?: string;
+  readonly port: number;
+  /** `TCP`, `UDP`, `SCTP`. */
+  readonly protocol: string;
+}
+
+export interface Owner {
+  readonly kind: string;
+  readonly name: string;
+}
+
+export interface Pod {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid?: string;
+  readonly node?: string;
+  /** Canonical text. With `hostNetwork` these are the node's. */
+  readonly ips: readonly string[];
+  readonly hostIps: readonly string[];
+  readonly hostNetwork: boolean;
+  /** `Running`, `Succeeded`, … */
+  readonly phase?: string;
+  readonly labels: ReadonlyMap<string, string>;
+  readonly annotations: ReadonlyMap<string, string>;
+  /** The controlling owner. */
+  readonly owner?: Owner;
+  readonly ports: readonly ContainerPort[];
+}
+
+export interface ServicePort {
+  readonly name?: string;
+  readonly port: number;
+  readonly protocol: string;
+  /** A number, or the name of a container's port. */
+  readonly targetPort: number | string;
+  readonly nodePort?: number;
+}
+
+export interface Service {
+  readonly namespace: string;
+  readonly name: string;
+  /** `ClusterIP`, `NodePort`, `LoadBalancer`, `ExternalName`. */
+  readonly type: string;
+  /** Empty for a headless service. */
+  readonly clusterIps: readonly string[];
+  /** External addresses and those of load balancers: several services may share one. */
+  readonly externalIps: readonly string[];
+  readonly ports: readonly ServicePort[];
+  readonly selector: ReadonlyMap<string, string>;
+}
+
+export interface SliceEndpoint {
+  readonly addresses: readonly string[];
+  readonly ready?: boolean;
+  /** The pod that it is. */
+  readonly pod?: { readonly namespace: string; readonly name: string; readonly uid?: string };
+}
+
+export interface EndpointSlice {
+  readonly namespace: string;
+  readonly name: string;
+  /** The service that it belongs to. */
+  readonly service?: string;
+  readonly endpoints: readonly SliceEndpoint[];
+  /** A port without a number is every port. */
+  readonly ports: readonly { readonly name?: string; readonly port?: number; readonly protocol: string }[];
+}
+
+export interface KubeObjects {
+  readonly pods: readonly Pod[];
+  readonly services: readonly Service[];
+  readonly endpointSlices: readonly EndpointSlice[];
+}
+
+/** The text is not what `kubectl get -o json` prints. */
+export class KubeSyntaxError extends SyntaxError {
+  override readonly name = 'KubeSyntaxError';
+  readonly path: string;
+
+  constructor(path: string, state: string) {
+    super(`Cannot read "${path}" as the output of kubectl get -o json: ${state}`);
+    this.path = path;
+  }
+}
+
+/** An optional property, present only where its value is. */
+function maybe<K extends string, T>(key: K, value: T | undefined): { readonly [P in K]?: T } {
+  return value === undefined ? {} : ({ [key]: value } as { readonly [P in K]?: T });
+}
+
+function ipsOf(values: readonly unknown[]): string[] {
+  const ips = new Set<string>();
+  for (const value of values) {
+    const ip = canonicalIp(textOf(value) ?? '');
+    if (ip !== undefined) ips.add(ip);
+  }
+  return [...ips];
+}
+
+const fieldsOf = (values: unknown, field: string) => listOf(values, LIST_LIMIT).map((value) => objectOf(value)[field]);
+
+function podOf(namespace: string, name: string, item: JsonObject): Pod {
+  const metadata = objectOf(item.metadata);
+  const spec = objectOf(item.spec);
+  const status = objectOf(item.status);
+  const owners = listOf(metadata.ownerReferences, LIST_LIMIT).map(objectOf);
+  const owner = owners.find((reference) => reference.controller === true) ?? (owners.length === 1 ? owners[0] : undefined);
+  const ownerKind = textOf(owner?.kind);
+  const ownerName = textOf(owner?.name);
+  const ports: ContainerPort[] = [];
+  // a sidecar is an init container that is restarted
+  for (const container of [...listOf(spec.containers, LIST_LIMIT), ...listOf(spec.initContainers, LIST_LIMIT)])
+    for (const given of listOf(objectOf(container).ports, LIST_LIMIT)) {
+      const field = objectOf(given);
+      const port = portOf(field.containerPort);
+      if (port !== undefined) ports.push({ port, protocol: textOf(field.protocol) ?? 'TCP', ...maybe('name', textOf(field.name)) });
+    }
+  return {
+    namespace,
+    name,
+    ips: ipsOf([status.podIP, ...fieldsOf(status.podIPs, 'ip')]),
+    hostIps: ipsOf([status.hostIP, ...fieldsOf(status.hostIPs, 'ip')]),
+    hostNetwork: spec.hostNetwork === true,
+    labels: textMapOf(metadata.labels, LABEL_LIMIT),
+    annotations: textMapOf(metadata.annotations, LABEL_LIMIT),
+    ports,
+    ...maybe('uid', textOf(metadata.uid)),
+    ...maybe('node', textOf(spec.nodeName)),
+    ...maybe('phase', textOf(status.phase)),
+    ...maybe('owner', ownerKind === undefined || ownerName === undefined ? undefined : { kind: ownerKind, name: ownerName }),
+  };
+}
+
+function serviceOf(namespace: string, name: string, item: JsonObject): Service {
+  const spec = objectOf(item.spec);
+  const ports: ServicePort[] = [];
+  for (const given of listOf(spec.ports, LIST_LIMIT)) {
+    const field = objectOf(given);
+    const port = portOf(field.port);
+    if (port === undefined) continue;
+    ports.push({
+      port,
+      protocol: textOf(field.protocol) ?? 'TCP',
+      targetPort: portOf(field.targetPort) ?? textOf(field.targetPort) ?? port,
+      ...maybe('name', textOf(field.name)),
+      ...maybe('nodePort', portOf(field.nodePort)),
+    });
+  }
+  return {
+    namespace,
+    name,
+    type: textOf(spec.type) ?? 'ClusterIP',
+    clusterIps: ipsOf([spec.clusterIP, ...listOf(spec.clusterIPs, LIST_LIMIT)]),
+    externalIps: ipsOf([...listOf(spec.externalIPs, LIST_LIMIT), ...fieldsOf(objectOf(objectOf(item.status).loadBalancer).ingress, 'ip')]),
+    ports,
+    selector: textMapOf(spec.selector, LABEL_LIMIT),
+  };
+}
+
+function sliceOf(namespace: string, name: string, item: JsonObject): EndpointSlice {
+  const metadata = objectOf(item.metadata);
+  const endpoints = listOf(item.endpoints, LIST_LIMIT).map((given): SliceEndpoint => {
+    const endpoint = objectOf(given);
+    const target = objectOf(endpoint.targetRef);
+    const pod = target.kind === 'Pod' ? textOf(target.name) : undefined;
+    const ready = objectOf(endpoint.conditions).ready;
+    return {
+      addresses: ipsOf(listOf(endpoint.addresses, LIST_LIMIT)),
+      ...maybe('ready', typeof ready === 'boolean' ? ready : undefined),
+      ...maybe(
+        'pod',
+        pod === undefined
+          ? undefined
+          : { namespace: textOf(target.namespace) ?? namespace, name: pod, ...maybe('uid', textOf(target.uid)) },
+      ),
+    };
+  });
+  const ports = listOf(item.ports, LIST_LIMIT).map((given) => {
+    const field = objectOf(given);
+    return { protocol: textOf(field.protocol) ?? 'TCP', ...maybe('name', textOf(field.name)), ...maybe('port', portOf(field.port)) };
+  });
+  return {
+    namespace,
+    name,
+    endpoints,
+    ports,
+    ...maybe('service', textMapOf(metadata.labels, LABEL_LIMIT).get('kubernetes.io/service-name')),
+  };
+}
+
+/**
+ * Reads the output of `kubectl get pods|services|endpointslices -o json`, of one kind or several; objects of other kinds are passed over.
+ *
+ * @param path names the text in errors
+ * @throws {KubeSyntaxError} when it is no JSON, or no Kubernetes object or list
+ */
+export function parseKubeObjects(json: string, path: string): KubeObjects {
+  let value: unknown;
+  try {
+    value = JSON.parse(json);
+  } catch (error) {
+    throw new KubeSyntaxError(path, `JSON is wanted, it says: ${error instanceof Error ? error.message.slice(0, 200) : ''}`);
+  }
+  const root = objectOf(value);
+  const kind = textOf(root.kind);
+  if (kind === undefined || textOf(root.apiVersion) === undefined)
+    throw new KubeSyntaxError(path, 'an object with "kind" and "apiVersion" is wanted, it has none');
+  const isList = kind.endsWith('List') && Array.isArray(root.items);
+  const itemKind = kind === 'List' ? undefined : kind.replace(/List$/, '');
+  const pods: Pod[] = [];
+  const services: Service[] = [];
+  const endpointSlices: EndpointSlice[] = [];
+  for (const given of isList ? listOf(root.items, ITEM_LIMIT) : [root]) {
+    const item = objectOf(given);
+    const metadata = objectOf(item.metadata);
+    const name = textOf(metadata.name);
+    if (name === undefined) continue;
+    const namespace = textOf(metadata.namespace) ?? 'default';
+    const own = textOf(item.kind) ?? itemKind;
+    if (own === 'Pod') pods.push(podOf(namespace, name, item));
+    else if (own === 'Service') services.push(serviceOf(namespace, name, item));
+    else if (own === 'EndpointSlice') endpointSlices.push(sliceOf(namespace, name, item));
+  }
+  return { pods, services, endpointSlices };
+}
