@@ -1,0 +1,112 @@
+/** Clusters. Source: envoy/config/cluster/v3/cluster.proto. */
+import { type EnvoyAddress, parseAddress } from './address.ts';
+import { type Endpoint, parseEndpoints, parseOldHosts } from './endpoint.ts';
+import { booleanAt, type Json, numberAt, objectAt, objectsAt, textAt, textsAt, typedConfig } from './json.ts';
+
+export type ClusterType =
+  | 'STATIC'
+  | 'STRICT_DNS'
+  | 'LOGICAL_DNS'
+  | 'EDS'
+  | 'ORIGINAL_DST'
+  | 'AGGREGATE'
+  | 'DYNAMIC_FORWARD_PROXY'
+  | 'OTHER';
+
+/** What an upstream connection uses. */
+export interface UpstreamTransport {
+  readonly tls: boolean | 'unknown';
+  /** SNI that Envoy sends; '' none. */
+  readonly sni: string;
+  readonly alpn: readonly string[];
+}
+
+export interface Cluster {
+  readonly name: string;
+  readonly type: ClusterType;
+  /** Name that EDS knows it by. */
+  readonly edsName: string;
+  /** Endpoints written in the cluster itself. Addresses may be names to resolve. */
+  readonly endpoints: readonly Endpoint[];
+  /** Clusters of an aggregate, in their order. */
+  readonly children: readonly string[];
+  /** Address that Envoy connects from (Istio: 127.0.0.6 towards the application). */
+  readonly bindAddress?: EnvoyAddress;
+  /** Header that names the endpoint of an ORIGINAL_DST cluster, '' none. */
+  readonly originalDstHeader: string;
+  /** Another port than the original destination's. */
+  readonly originalDstPort?: number;
+  /** Something else than the header chooses the address (metadata). */
+  readonly originalDstOther: boolean;
+  /** Below this percentage of healthy endpoints Envoy uses all of them; 0 never. */
+  readonly panicThreshold: number;
+  readonly hasSubsets: boolean;
+  /** Transport by endpoint metadata, in order; then the cluster's own. */
+  transportFor(transportSocketMatch: Json): UpstreamTransport;
+}
+
+const types: readonly string[] = ['STATIC', 'STRICT_DNS', 'LOGICAL_DNS', 'EDS', 'ORIGINAL_DST'];
+
+function parseType(message: Json): ClusterType {
+  const custom = objectAt(message, 'cluster_type');
+  if (custom !== undefined) {
+    const name = textAt(custom, 'name') ?? '';
+    if (name.endsWith('aggregate')) return 'AGGREGATE';
+    if (name.endsWith('dynamic_forward_proxy')) return 'DYNAMIC_FORWARD_PROXY';
+    const { type, config } = typedConfig(custom);
+    if (type === 'OriginalDstCluster' || name.endsWith('original_dst')) return 'ORIGINAL_DST';
+    if (type === 'DnsCluster') return booleanAt(config, 'all_addresses_in_single_endpoint') === true ? 'LOGICAL_DNS' : 'STRICT_DNS';
+    return name.endsWith('.eds') ? 'EDS' : name.endsWith('.static') ? 'STATIC' : 'OTHER';
+  }
+  const type = textAt(message, 'type') ?? 'STATIC';
+  return types.includes(type) ? (type as ClusterType) : 'OTHER';
+}
+
+function parseTransport(socket: Json | undefined, olderContext?: Json): UpstreamTransport {
+  if (socket === undefined && olderContext === undefined) return { tls: false, sni: '', alpn: [] };
+  let { type, config } = olderContext === undefined ? typedConfig(socket) : { type: 'UpstreamTlsContext', config: olderContext };
+  for (let depth = 0; depth < 5 && objectAt(config, 'transport_socket') !== undefined; depth++)
+    ({ type, config } = typedConfig(objectAt(config, 'transport_socket')));
+  if (type === 'UpstreamTlsContext')
+    return { tls: true, sni: textAt(config, 'sni') ?? '', alpn: textsAt(objectAt(config, 'common_tls_context'), 'alpn_protocols') };
+  const name = textAt(socket, 'name') ?? '';
+  return { tls: type === 'RawBuffer' || name.endsWith('raw_buffer') ? false : 'unknown', sni: '', alpn: [] };
+}
+
+/** Does every field of the match stand in the endpoint's metadata? An empty match fits all. */
+function fits(match: Json | undefined, metadata: Json): boolean {
+  return Object.entries(match ?? {}).every(([key, value]) => Object.hasOwn(metadata, key) && metadata[key] === value);
+}
+
+export function parseCluster(message: Json): Cluster {
+  const type = parseType(message);
+  const name = textAt(message, 'name') ?? '';
+  const custom = typedConfig(objectAt(message, 'cluster_type')).config;
+  const assignment = objectAt(message, 'load_assignment');
+  const bind = objectAt(objectAt(message, 'upstream_bind_config'), 'source_address');
+  const originalDst = objectAt(message, 'original_dst_lb_config') ?? custom;
+  const port = numberAt(originalDst, 'upstream_port_override');
+  const panic = objectAt(objectAt(message, 'common_lb_config'), 'healthy_panic_threshold');
+  const matches = objectsAt(message, 'transport_socket_matches').map((entry) => ({
+    match: objectAt(entry, 'match'),
+    transport: parseTransport(objectAt(entry, 'transport_socket')),
+  }));
+  const own = parseTransport(objectAt(message, 'transport_socket'), objectAt(message, 'tls_context'));
+  return {
+    name,
+    type,
+    edsName: textAt(objectAt(message, 'eds_cluster_config'), 'service_name') || name,
+    endpoints: assignment === undefined ? parseOldHosts(message) : parseEndpoints(assignment),
+    children: type === 'AGGREGATE' ? textsAt(custom, 'clusters') : [],
+    ...(bind === undefined ? {} : { bindAddress: parseAddress({ socket_address: bind }) }),
+    originalDstHeader:
+      booleanAt(originalDst, 'use_http_header') === true
+        ? (textAt(originalDst, 'http_header_name') || 'x-envoy-original-dst-host').toLowerCase()
+        : '',
+    ...(port === undefined ? {} : { originalDstPort: port }),
+    originalDstOther: objectAt(originalDst, 'metadata_key') !== undefined,
+    panicThreshold: panic === undefined ? 50 : (numberAt(panic, 'value') ?? 0),
+    hasSubsets: objectAt(message, 'lb_subset_config') !== undefined,
+    transportFor: (metadata) => matches.find((entry) => fits(entry.match, metadata))?.transport ?? own,
+  };
+}

@@ -1,0 +1,453 @@
+/**
+ * Regular expressions in RE2's syntax, matched against the whole text, in time linear in the text (a set of states is stepped; nothing is tried twice).
+ *
+ * Only "does it match" is asked, so greediness and groups do not matter. What is not supported compiles to `undefined`: the caller answers unknown.
+ * Source: RE2 syntax (google/re2 doc/syntax.txt); Envoy matches with RE2::FullMatch (source/common/common/regex.cc).
+ */
+type Test = (codePoint: number) => boolean;
+type Assertion = 'begin' | 'end' | 'line-begin' | 'line-end' | 'word' | 'not-word';
+type Node =
+  | { op: 'char'; test: Test }
+  | { op: 'assert'; what: Assertion }
+  | { op: 'sequence'; nodes: Node[] }
+  | { op: 'either'; nodes: Node[] }
+  | { op: 'repeat'; node: Node; min: number; max: number };
+
+const MAX_PATTERN = 4096;
+const MAX_DEPTH = 100;
+const MAX_PROGRAM = 20_000;
+/** RE2's own limit of a counted repetition. */
+const MAX_REPEAT = 1000;
+
+class Unsupported extends Error {}
+
+const isDigit: Test = (c) => c >= 48 && c <= 57;
+const isWord: Test = (c) => isDigit(c) || (c >= 65 && c <= 90) || (c >= 97 && c <= 122) || c === 95;
+const isSpace: Test = (c) => c === 32 || (c >= 9 && c <= 13 && c !== 11);
+const isLetter: Test = (c) => (c >= 65 && c <= 90) || (c >= 97 && c <= 122);
+const posix: { readonly [name: string]: Test } = {
+  alnum: (c) => isLetter(c) || isDigit(c),
+  alpha: isLetter,
+  ascii: (c) => c < 128,
+  blank: (c) => c === 9 || c === 32,
+  cntrl: (c) => c < 32 || c === 127,
+  digit: isDigit,
+  graph: (c) => c > 32 && c < 127,
+  lower: (c) => c >= 97 && c <= 122,
+  print: (c) => c >= 32 && c < 127,
+  punct: (c) => c > 32 && c < 127 && !isLetter(c) && !isDigit(c),
+  space: (c) => c === 32 || (c >= 9 && c <= 13),
+  upper: (c) => c >= 65 && c <= 90,
+  word: isWord,
+  xdigit: (c) => isDigit(c) || (c >= 65 && c <= 70) || (c >= 97 && c <= 102),
+};
+const controlEscapes: { readonly [letter: string]: number } = { a: 7, f: 12, t: 9, n: 10, r: 13, v: 11 };
+
+interface Flags {
+  ignoreCase: boolean;
+  multiLine: boolean;
+  dotNewline: boolean;
+}
+
+class Parser {
+  readonly chars: string[];
+  at = 0;
+  depth = 0;
+  flags: Flags = { ignoreCase: false, multiLine: false, dotNewline: false };
+
+  constructor(pattern: string) {
+    this.chars = [...pattern];
+  }
+
+  either(): Node {
+    if (++this.depth > MAX_DEPTH) throw new Unsupported();
+    const before = this.flags;
+    const nodes = [this.sequence()];
+    while (this.take('|')) nodes.push(this.sequence());
+    this.flags = before;
+    this.depth--;
+    return nodes.length === 1 ? nodes[0]! : { op: 'either', nodes };
+  }
+
+  take(text: string): boolean {
+    if (this.chars[this.at] !== text) return false;
+    this.at++;
+    return true;
+  }
+
+  next(): string {
+    const c = this.chars[this.at++];
+    if (c === undefined) throw new Unsupported();
+    return c;
+  }
+
+  sequence(): Node {
+    const nodes: Node[] = [];
+    for (;;) {
+      const c = this.chars[this.at];
+      if (c === undefined || c === '|' || c === ')') return { op: 'sequence', nodes };
+      const atom = this.atom();
+      if (atom !== undefined) nodes.push(this.quantified(atom));
+    }
+  }
+
+  quantified(atom: Node): Node {
+    let node = atom;
+    let quantifiers = 0;
+    for (;;) {
+      const range = this.quantifier();
+      if (range === undefined) return node;
+      // RE2 refuses a second quantifier; a lone '?' after the first was taken as "lazy".
+      if (quantifiers++ > 0) throw new Unsupported();
+      this.take('?');
+      node = { op: 'repeat', node, min: range[0], max: range[1] };
+    }
+  }
+
+  quantifier(): [number, number] | undefined {
+    if (this.take('*')) return [0, Number.POSITIVE_INFINITY];
+    if (this.take('+')) return [1, Number.POSITIVE_INFINITY];
+    if (this.take('?')) return [0, 1];
+    if (this.chars[this.at] !== '{') return undefined;
+    const close = this.chars.indexOf('}', this.at);
+    const m = close === -1 ? null : /^(\d{1,4})(,(\d{1,4})?)?$/.exec(this.chars.slice(this.at + 1, close).join(''));
+    if (m === null) return undefined;
+    const min = Number(m[1]);
+    const max = m[2] === undefined ? min : m[3] === undefined ? Number.POSITIVE_INFINITY : Number(m[3]);
+    if (min > MAX_REPEAT || (max !== Number.POSITIVE_INFINITY && (max > MAX_REPEAT || max < min))) throw new Unsupported();
+    this.at = close + 1;
+    return [min, max];
+  }
+
+  /** `undefined` for what matches nothing by itself: a change of flags. */
+  atom(): Node | undefined {
+    const c = this.next();
+    switch (c) {
+      case '(':
+        return this.group();
+      case '[':
+        return { op: 'char', test: this.charClass() };
+      case '.': {
+        const newline = this.flags.dotNewline;
+        return { op: 'char', test: (p) => newline || p !== 10 };
+      }
+      case '^':
+        return { op: 'assert', what: this.flags.multiLine ? 'line-begin' : 'begin' };
+      case '$':
+        return { op: 'assert', what: this.flags.multiLine ? 'line-end' : 'end' };
+      case '\\':
+        return this.escape();
+      case '*':
+      case '+':
+      case '?':
+        throw new Unsupported();
+      default:
+        return this.literal(c.codePointAt(0)!);
+    }
+  }
+
+  literal(codePoint: number): Node {
+    return { op: 'char', test: this.fold((p) => p === codePoint) };
+  }
+
+  /** The test, or under (?i) the test of either case. */
+  fold(test: Test): Test {
+    if (!this.flags.ignoreCase) return test;
+    return (p) => {
+      if (test(p)) return true;
+      const text = String.fromCodePoint(p);
+      const lower = text.toLowerCase();
+      const upper = text.toUpperCase();
+      return test(lower.codePointAt(0)!) || (upper.length === text.length && test(upper.codePointAt(0)!));
+    };
+  }
+
+  group(): Node | undefined {
+    if (this.chars[this.at] === '?') {
+      this.at++;
+      if (this.take('P')) {
+        if (!this.take('<')) throw new Unsupported();
+        this.groupName();
+      } else if (this.take('<')) this.groupName();
+      else {
+        const flags = { ...this.flags };
+        let value = true;
+        for (let c = this.next(); ; c = this.next()) {
+          if (c === '-') value = false;
+          else if (c === 'i') flags.ignoreCase = value;
+          else if (c === 'm') flags.multiLine = value;
+          else if (c === 's') flags.dotNewline = value;
+          else if (c === ')') {
+            this.flags = flags;
+            return undefined;
+          } else if (c === ':') return this.closeGroup(flags);
+          else if (c !== 'U') throw new Unsupported();
+        }
+      }
+    }
+    return this.closeGroup(this.flags);
+  }
+
+  groupName(): void {
+    while (this.next() !== '>');
+  }
+
+  closeGroup(flags: Flags): Node {
+    const outer = this.flags;
+    this.flags = flags;
+    const node = this.either();
+    this.flags = outer;
+    if (!this.take(')')) throw new Unsupported();
+    return node;
+  }
+
+  escape(): Node {
+    const c = this.chars[this.at];
+    if (c === 'A') return this.assertion('begin');
+    if (c === 'z') return this.assertion('end');
+    if (c === 'b') return this.assertion('word');
+    if (c === 'B') return this.assertion('not-word');
+    if (c === 'Q') {
+      this.at++;
+      const nodes: Node[] = [];
+      while (this.at < this.chars.length && !(this.chars[this.at] === '\\' && this.chars[this.at + 1] === 'E'))
+        nodes.push(this.literal(this.next().codePointAt(0)!));
+      this.at = Math.min(this.at + 2, this.chars.length);
+      return { op: 'sequence', nodes };
+    }
+    const known = this.classEscape();
+    return typeof known === 'number' ? this.literal(known) : { op: 'char', test: this.fold(known) };
+  }
+
+  assertion(what: Assertion): Node {
+    this.at++;
+    return { op: 'assert', what };
+  }
+
+  /** After a backslash: a class, or one code point. */
+  classEscape(): Test | number {
+    const c = this.next();
+    switch (c) {
+      case 'd':
+        return isDigit;
+      case 'D':
+        return (p) => !isDigit(p);
+      case 'w':
+        return isWord;
+      case 'W':
+        return (p) => !isWord(p);
+      case 's':
+        return isSpace;
+      case 'S':
+        return (p) => !isSpace(p);
+      case 'p':
+      case 'P':
+        return this.unicodeClass(c === 'P');
+      case 'x':
+        return this.hexEscape();
+      default: {
+        const control = controlEscapes[c];
+        if (control !== undefined) return control;
+        if (/[0-9A-Za-z]/.test(c)) throw new Unsupported();
+        return c.codePointAt(0)!;
+      }
+    }
+  }
+
+  hexEscape(): number {
+    let digits = '';
+    if (this.take('{')) for (let c = this.next(); c !== '}'; c = this.next()) digits += c;
+    else digits = this.next() + this.next();
+    const value = /^[0-9a-fA-F]{1,6}$/.test(digits) ? Number.parseInt(digits, 16) : Number.NaN;
+    if (!(value <= 0x10ffff)) throw new Unsupported();
+    return value;
+  }
+
+  unicodeClass(negated: boolean): Test {
+    let name = this.next();
+    if (name === '{') {
+      name = '';
+      for (let c = this.next(); c !== '}'; c = this.next()) name += c;
+    }
+    const inverted = name.startsWith('^') !== negated;
+    const bare = name.replace(/^\^/, '');
+    if (!/^[A-Z][A-Za-z_]*$/.test(bare)) throw new Unsupported();
+    let property: RegExp;
+    try {
+      property = new RegExp(bare.length <= 2 ? `^\\p{${bare}}$` : `^\\p{Script=${bare}}$`, 'u');
+    } catch {
+      throw new Unsupported();
+    }
+    return (p) => property.test(String.fromCodePoint(p)) !== inverted;
+  }
+
+  charClass(): Test {
+    const negated = this.take('^');
+    const tests: Test[] = [];
+    for (let first = true; ; first = false) {
+      const c = this.next();
+      if (c === ']' && !first) break;
+      if (c === '[' && this.chars[this.at] === ':') {
+        tests.push(this.posixClass());
+        continue;
+      }
+      const low = c === '\\' ? this.classEscape() : c.codePointAt(0)!;
+      if (typeof low !== 'number') {
+        tests.push(low);
+        continue;
+      }
+      if (this.chars[this.at] === '-' && this.chars[this.at + 1] !== ']' && this.chars[this.at + 1] !== undefined) {
+        this.at++;
+        const end = this.next();
+        const high = end === '\\' ? this.classEscape() : end.codePointAt(0)!;
+        if (typeof high !== 'number' || high < low) throw new Unsupported();
+        tests.push((p) => p >= low && p <= high);
+      } else tests.push((p) => p === low);
+    }
+    const test = this.fold((p) => tests.some((t) => t(p)));
+    return negated ? (p) => !test(p) : test;
+  }
+
+  posixClass(): Test {
+    this.at++;
+    const inverted = this.take('^');
+    let name = '';
+    for (let c = this.next(); c !== ':'; c = this.next()) name += c;
+    if (!this.take(']')) throw new Unsupported();
+    const test = Object.hasOwn(posix, name) ? posix[name] : undefined;
+    if (test === undefined) throw new Unsupported();
+    return inverted ? (p) => !test(p) : test;
+  }
+}
+
+type Instruction = { op: 'char'; test: Test } | { op: 'assert'; what: Assertion } | { op: 'split'; to: number[] } | { op: 'match' };
+
+function emit(node: Node, program: Instruction[]): void {
+  if (program.length > MAX_PROGRAM) throw new Unsupported();
+  switch (node.op) {
+    case 'char':
+    case 'assert':
+      program.push(node);
+      return;
+    case 'sequence':
+      for (const part of node.nodes) emit(part, program);
+      return;
+    case 'either': {
+      const fork: number[] = [];
+      program.push({ op: 'split', to: fork });
+      const ends: number[][] = [];
+      for (const part of node.nodes) {
+        fork.push(program.length);
+        emit(part, program);
+        const end: number[] = [];
+        ends.push(end);
+        program.push({ op: 'split', to: end });
+      }
+      for (const end of ends) end.push(program.length);
+      return;
+    }
+    case 'repeat': {
+      for (let i = 0; i < node.min; i++) emit(node.node, program);
+      if (node.max === Number.POSITIVE_INFINITY) {
+        const start = program.length;
+        const fork: number[] = [start + 1];
+        program.push({ op: 'split', to: fork });
+        emit(node.node, program);
+        program.push({ op: 'split', to: [start] });
+        fork.push(program.length);
+        return;
+      }
+      const forks: number[][] = [];
+      for (let i = node.min; i < node.max; i++) {
+        const fork: number[] = [program.length + 1];
+        forks.push(fork);
+        program.push({ op: 'split', to: fork });
+        emit(node.node, program);
+      }
+      for (const fork of forks) fork.push(program.length);
+    }
+  }
+}
+
+function holds(what: Assertion, previous: number, next: number): boolean {
+  switch (what) {
+    case 'begin':
+      return previous === -1;
+    case 'end':
+      return next === -1;
+    case 'line-begin':
+      return previous === -1 || previous === 10;
+    case 'line-end':
+      return next === -1 || next === 10;
+    default: {
+      const boundary = (previous !== -1 && isWord(previous)) !== (next !== -1 && isWord(next));
+      return boundary === (what === 'word');
+    }
+  }
+}
+
+function run(program: readonly Instruction[], text: string): boolean {
+  const points = [...text].map((c) => c.codePointAt(0)!);
+  const mark = new Int32Array(program.length).fill(-1);
+  let states: number[] = [0];
+  for (let i = 0; i <= points.length; i++) {
+    const previous = i === 0 ? -1 : points[i - 1]!;
+    const next = i === points.length ? -1 : points[i]!;
+    const pending = states;
+    const following: number[] = [];
+    while (pending.length > 0) {
+      const at = pending.pop()!;
+      if (mark[at] === i) continue;
+      mark[at] = i;
+      const instruction = program[at]!;
+      if (instruction.op === 'match') {
+        if (next === -1) return true;
+      } else if (instruction.op === 'split') pending.push(...instruction.to);
+      else if (instruction.op === 'assert') {
+        if (holds(instruction.what, previous, next)) pending.push(at + 1);
+      } else if (next !== -1 && instruction.test(next)) following.push(at + 1);
+    }
+    if (following.length === 0) return false;
+    states = following;
+  }
+  return false;
+}
+
+/** A compiled pattern. Matching takes at most `size` steps a character. */
+export interface Regex {
+  readonly size: number;
+  /** Does the pattern match the whole of `text`? */
+  matches(text: string): boolean;
+}
+
+const compiled = new Map<string, Regex | undefined>();
+const MAX_COMPILED = 2000;
+
+/**
+ * Compiles a pattern.
+ *
+ * @returns `undefined` for what is not RE2, uses what we do not support, or would need too large a program
+ */
+export function compileRegex(pattern: string): Regex | undefined {
+  if (compiled.has(pattern)) return compiled.get(pattern);
+  if (compiled.size >= MAX_COMPILED) compiled.clear();
+  const regex = pattern.length > MAX_PATTERN ? undefined : compile(pattern);
+  compiled.set(pattern, regex);
+  return regex;
+}
+
+function compile(pattern: string): Regex | undefined {
+  const program: Instruction[] = [];
+  try {
+    const parser = new Parser(pattern);
+    const node = parser.either();
+    if (parser.at < parser.chars.length) return undefined;
+    emit(node, program);
+    if (program.length > MAX_PROGRAM) return undefined;
+  } catch (error) {
+    if (error instanceof Unsupported) return undefined;
+    throw error;
+  }
+  program.push({ op: 'match' });
+  return { size: program.length, matches: (text) => run(program, text) };
+}
