@@ -1,110 +1,291 @@
 /**
- * A request and its response, as seen on one connection.
+ * Follows one TCP connection: puts both directions in order, finds the protocol, and tells the exchanges of HTTP, the hellos of TLS, and when how much was sent.
  *
- * Values are as sent (not redacted). `undefined` is unknown, or did not happen. Times are nanoseconds since the time base.
+ * In      the packets of both directions in the order of the capture: those with payload, and those with SYN, FIN or RST. Pure acknowledgements are not needed.
+ * Out     `exchanges`, `tls`, `timeline`: as they stand, at any time.
+ * Bounds  no body byte is kept; heads of at most 16 KiB while they are incomplete, 64 KiB of segments that came too early, each within the shared budget.
+ *
+ * A connection is midstream when neither SYN was seen: it is read from the first segment that begins with a start line, a TLS record or an HTTP/2 frame.
  */
-import type { HeaderField } from '../decode/header-field.ts';
+import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../decode/packet.ts';
+import { type Detected, detect, detectMidstream } from './detect.ts';
+import { type Conversation, type Exchange, ExchangeLog, type StreamEnd } from './http.ts';
+import { Http1Conversation } from './http1.ts';
+import { Http2Conversation } from './http2.ts';
+import { type BufferBudget, type Segment, type StreamConsumer, TcpStream } from './stream.ts';
+import { Timeline } from './timeline.ts';
+import { TlsConversation, type TlsFacts } from './tls.ts';
 
-export type HttpVersion = 'HTTP/1.0' | 'HTTP/1.1' | 'HTTP/2';
+/**
+ * `none`: no byte of payload yet. `unknown`: bytes that do not tell (yet): joined late, or the first ones are missing.
+ * `server-first`: the server spoke before the client did. `http2`: with prior knowledge, or after `Upgrade: h2c`.
+ */
+export type ConnectionProtocol = 'none' | 'unknown' | 'http1' | 'http2' | 'tls' | 'server-first' | 'other';
 
-export interface RequestHead {
-  readonly protocol: HttpVersion;
-  readonly method: string | undefined;
-  readonly scheme: string | undefined;
-  /** Host or `:authority`; may hold a port. */
-  readonly authority: string | undefined;
-  /** With its query. */
-  readonly path: string | undefined;
-  /** x-request-id. */
-  readonly requestId: string | undefined;
-  /** In the order sent, at most 64; HTTP/2 without the pseudo fields. */
-  readonly headers: readonly HeaderField[];
-  /** False: a header that is not listed may have been sent nevertheless. */
-  readonly headersComplete: boolean;
+/** What the tracker reads of a decoded TCP packet; `Packet` of decode fits. */
+export interface TcpSegment extends Segment {
+  readonly ack: number;
+  readonly tcpFlags: number;
 }
 
-export interface ResponseHead {
-  readonly protocol: HttpVersion;
-  readonly status: number | undefined;
-  readonly headers: readonly HeaderField[];
-  readonly headersComplete: boolean;
-}
+/** What one run may hold in incomplete heads and early segments, when nothing else is given. */
+export const DEFAULT_BUDGET_BYTES = 64 * 1024 * 1024;
 
-export class Exchange {
-  /** Place on its connection, from 0, in the order in which the exchanges were first seen. */
-  readonly index: number;
-  /** HTTP/2. */
-  readonly streamId: number | undefined;
-  request: RequestHead | undefined = undefined;
-  response: ResponseHead | undefined = undefined;
-  /** First byte of the head, and last byte of the body (of what was seen, when not `complete`). */
-  requestStartNs: number | undefined = undefined;
-  requestEndNs: number | undefined = undefined;
-  responseStartNs: number | undefined = undefined;
-  responseEndNs: number | undefined = undefined;
-  /** Body bytes as on the wire, without the framing of chunks or HTTP/2. */
-  requestBytes: number | undefined = undefined;
-  responseBytes: number | undefined = undefined;
-  /** Bytes of the head on the wire (HTTP/2: of its compressed field blocks). */
-  requestHeadBytes: number | undefined = undefined;
-  responseHeadBytes: number | undefined = undefined;
-  /** The last byte of the request, of the response, was seen or accounted for. */
-  requestDone = false;
-  responseDone = false;
-  /** grpc-status of the trailers. */
-  grpcStatus: number | undefined = undefined;
-  /** Error code of RST_STREAM. */
-  resetCode: number | undefined = undefined;
-  /** The connection became a tunnel: CONNECT, WebSocket. */
-  tunnel = false;
-  /** The connection was joined after it began: something before the exchange, or the first of it, may not have been seen. */
-  midstream = false;
-  /** Nothing will change any more. */
-  done = false;
+/** Segments of a midstream connection that tell nothing, before it counts as something else. */
+const MAX_MIDSTREAM_TRIES = 256;
 
-  constructor(index: number, streamId: number | undefined) {
-    this.index = index;
-    this.streamId = streamId;
+export class ConnectionTracker implements StreamConsumer {
+  /** When the first payload byte came, from the client and from the server. */
+  firstClientByteNs: number | undefined;
+  firstServerByteNs: number | undefined;
+  /** Neither SYN was seen. */
+  midstream = true;
+  /** What was given as the server's turned out to be the client's: the exchanges and times are told the right way round. */
+  reversed = false;
+  readonly #log = new ExchangeLog();
+  readonly #streams: readonly [TcpStream, TcpStream];
+  readonly #budget: BufferBudget;
+  #protocol: ConnectionProtocol = 'none';
+  #conversation: Conversation | undefined;
+  #tls: TlsConversation | undefined;
+  #timeline: Timeline | undefined;
+  /** First bytes of the client that do not tell the protocol yet. */
+  #carry: Uint8Array | undefined;
+  #carryNs = 0;
+  #tries = 0;
+  /** Sequence number after the last byte of each direction, once its FIN was seen. */
+  #finSeq: [number | undefined, number | undefined] = [undefined, undefined];
+  #ended: [boolean, boolean] = [false, false];
+
+  /** @param budget shared by all connections of a run */
+  constructor(budget: BufferBudget = { left: DEFAULT_BUDGET_BYTES }) {
+    this.#budget = budget;
+    this.#streams = [new TcpStream(0, this, budget), new TcpStream(1, this, budget)];
   }
 
-  /** Request and response were seen from first byte to last. */
-  get complete(): boolean {
-    return this.requestDone && this.responseDone && this.request !== undefined && this.response !== undefined;
-  }
-}
-
-const MAX_KEPT = 65_536;
-
-/** The exchanges of one connection. Those that are done leave when the caller takes them. */
-export class ExchangeLog {
-  /** Not taken yet, by index. */
-  kept: Exchange[] = [];
-  /** Exchanges that were seen, and those of them that could not be kept because nobody took any. */
-  count = 0;
-  overflow = 0;
-
-  add(streamId: number | undefined): Exchange {
-    const exchange = new Exchange(this.count++, streamId);
-    if (this.kept.length < MAX_KEPT) this.kept.push(exchange);
-    else this.overflow++;
-    return exchange;
+  get protocol(): ConnectionProtocol {
+    return this.#conversation instanceof Http1Conversation && this.#conversation.upgraded ? 'http2' : this.#protocol;
   }
 
-  /** Removes and returns those that are done, by index. */
+  /** Exchanges that were not taken, by index. */
+  get exchanges(): readonly Exchange[] {
+    return this.#log.kept;
+  }
+
+  /** How many exchanges there were, taken ones included. */
+  get exchangeCount(): number {
+    return this.#log.count;
+  }
+
+  /** Removes and returns the exchanges that will not change any more, by index. */
   takeDone(): Exchange[] {
-    const done = this.kept.filter((exchange) => exchange.done);
-    if (done.length > 0) this.kept = this.kept.filter((exchange) => !exchange.done);
-    return done;
+    return this.#log.takeDone();
+  }
+
+  get tls(): TlsFacts | undefined {
+    return this.#tls?.facts;
+  }
+
+  /** TLS: application data. Other protocols than HTTP: every byte. `undefined` until there is some. */
+  get timeline(): Timeline | undefined {
+    return this.#timeline;
+  }
+
+  /** Bytes of payload that were on the wire and were never captured, outside of bodies. */
+  get missingBytes(): number {
+    return this.#streams[0].missing + this.#streams[1].missing;
+  }
+
+  /** Segments of a direction that end before this need not be given (see TcpStream). */
+  nextHeadSeq(direction: 0 | 1): number {
+    return this.#streams[direction].nextHeadSeq;
+  }
+
+  /**
+   * Tells of a SYN that was not given to {@link observe}: the first payload byte of that side has the sequence number `isn + 1`. For a caller that begins to follow with the first payload.
+   */
+  begin(direction: 0 | 1, isn: number): void {
+    this.midstream = false;
+    this.#streams[direction].begin(isn + 1);
+  }
+
+  /** Takes the next packet. `direction` 0: sent by the client, 1: by the server. */
+  observe(direction: 0 | 1, packet: TcpSegment): void {
+    const flags = packet.tcpFlags;
+    const stream = this.#streams[direction];
+    const other = this.#streams[1 - direction]!;
+    if ((flags & TCP_SYN) !== 0) {
+      this.#onSyn(stream, other, packet);
+      return;
+    }
+    if ((flags & TCP_ACK) !== 0) {
+      if (!other.begun) other.begin(packet.ack);
+      else if (!this.#ended[1 - direction]) other.acknowledge(packet.ack, packet.timeNs);
+    }
+    if (packet.payloadLength > 0 && (flags & TCP_RST) === 0) stream.push(packet);
+    if ((flags & (TCP_FIN | TCP_RST)) !== 0) this.#onEnd(direction, packet);
+    if (this.#finSeq[direction] !== undefined && stream.next === this.#finSeq[direction]) this.#end(direction, 'finished');
+  }
+
+  /** Nothing will come any more: the connection was forgotten, or the recording ends. */
+  close(): void {
+    for (const direction of [0, 1] as const) this.#end(direction, 'cut');
+  }
+
+  #onSyn(stream: TcpStream, other: TcpStream, packet: TcpSegment): void {
+    this.midstream = false;
+    const dataSeq = (packet.seq + 1) | 0;
+    stream.begin(dataSeq);
+    if ((packet.tcpFlags & TCP_ACK) !== 0) other.begin(packet.ack);
+    if (packet.payloadLength === 0) return;
+    // TCP Fast Open: the data follows the SYN, which has a sequence number of its own
+    const { timeNs, bytes, payloadOffset, payloadCaptured, payloadLength } = packet;
+    stream.push({ timeNs, seq: dataSeq, bytes, payloadOffset, payloadCaptured, payloadLength });
+  }
+
+  #onEnd(direction: 0 | 1, packet: TcpSegment): void {
+    if ((packet.tcpFlags & TCP_RST) !== 0) this.close();
+    else {
+      this.#finSeq[direction] = (packet.seq + packet.payloadLength) | 0;
+      if (!this.#streams[direction].begun) this.#streams[direction].begin(packet.seq);
+    }
+  }
+
+  #end(direction: 0 | 1, how: StreamEnd): void {
+    if (this.#ended[direction]) return;
+    this.#streams[direction].flush();
+    this.#ended[direction] = true;
+    const role = this.#role(direction);
+    if (this.#conversation === undefined && role === 0 && this.#carry !== undefined)
+      this.#settle(detect(this.#carry, 0, this.#carry.length, true));
+    this.#conversation?.end(role, how);
+  }
+
+  /** 0: the client, 1: the server, whichever way the caller took them. */
+  #role(direction: 0 | 1): 0 | 1 {
+    return this.reversed ? ((1 - direction) as 0 | 1) : direction;
+  }
+
+  onBytes(stream: TcpStream, bytes: Uint8Array, start: number, end: number, timeNs: number, boundary: boolean): number {
+    const role = this.#role(stream.direction);
+    if (this.#conversation !== undefined) {
+      if (role === 1) this.firstServerByteNs ??= timeNs;
+      else this.firstClientByteNs ??= timeNs;
+      return this.#conversation.bytes(role, bytes, start, end, timeNs, boundary);
+    }
+    this.#sawByte(role, timeNs);
+    if (this.#protocol === 'unknown') return this.#detectMidstream(stream.direction, bytes, start, end, timeNs, boundary);
+    if (role === 1) {
+      this.#settle(this.#carry === undefined ? 'server-first' : 'other');
+      return this.#conversation!.bytes(role, bytes, start, end, timeNs, boundary);
+    }
+    return this.#detect(bytes, start, end, timeNs, boundary);
+  }
+
+  onGap(stream: TcpStream, length: number, timeNs: number): number {
+    const role = this.#role(stream.direction);
+    if (this.#conversation === undefined) {
+      if (this.#carry !== undefined) this.#settle(detect(this.#carry, 0, this.#carry.length, true));
+      else if (this.#protocol === 'none') this.#protocol = 'unknown';
+    }
+    this.#sawByte(role, timeNs);
+    if (this.#conversation !== undefined) return this.#conversation.gap(role, length, timeNs);
+    this.#bursts().add(role, timeNs, length);
+    return 0;
+  }
+
+  onSkipped(stream: TcpStream, timeNs: number): number {
+    return this.#conversation === undefined ? 0 : this.#conversation.skipped(this.#role(stream.direction), timeNs);
+  }
+
+  #sawByte(role: 0 | 1, timeNs: number): void {
+    if (this.midstream && this.#protocol === 'none') this.#protocol = 'unknown';
+    if (role === 0) this.firstClientByteNs ??= timeNs;
+    else this.firstServerByteNs ??= timeNs;
+  }
+
+  #bursts(): Timeline {
+    this.#timeline ??= new Timeline();
+    return this.#timeline;
+  }
+
+  #detect(bytes: Uint8Array, start: number, end: number, timeNs: number, boundary: boolean): number {
+    const before = this.#carry;
+    let found: Detected | 'incomplete';
+    if (before === undefined) {
+      found = detect(bytes, start, end, false);
+      if (found === 'incomplete') {
+        this.#carry = bytes.slice(start, end);
+        this.#carryNs = timeNs;
+      }
+    } else {
+      const joined = new Uint8Array(before.length + end - start);
+      joined.set(before);
+      joined.set(bytes.subarray(start, end), before.length);
+      found = detect(joined, 0, joined.length, false);
+      if (found === 'incomplete') this.#carry = joined;
+    }
+    if (found === 'incomplete') return 0;
+    this.#settle(found);
+    return this.#conversation!.bytes(0, bytes, start, end, timeNs, boundary && before === undefined);
+  }
+
+  #detectMidstream(direction: 0 | 1, bytes: Uint8Array, start: number, end: number, timeNs: number, boundary: boolean): number {
+    const found = boundary ? detectMidstream(this.#role(direction), bytes, start, end) : undefined;
+    if (found === undefined) {
+      this.#bursts().add(this.#role(direction), timeNs, end - start);
+      if (++this.#tries >= MAX_MIDSTREAM_TRIES) this.#settle('other');
+      return 0;
+    }
+    if (found.reversed) {
+      this.reversed = !this.reversed;
+      const first = this.firstClientByteNs;
+      this.firstClientByteNs = this.firstServerByteNs;
+      this.firstServerByteNs = first;
+      this.#sawByte(this.#role(direction), timeNs);
+    }
+    this.#settle(found.protocol, !found.fromStart);
+    return this.#conversation!.bytes(this.#role(direction), bytes, start, end, timeNs, boundary);
+  }
+
+  /** The protocol is known: begins the conversation and gives it what was kept. */
+  #settle(found: Detected | 'server-first' | 'incomplete', late = false): void {
+    this.#protocol = found === 'incomplete' ? 'other' : found;
+    const [client, server] = this.#streams;
+    const streams: readonly [TcpStream, TcpStream] = this.reversed ? [server, client] : [client, server];
+    if (found === 'http1') this.#conversation = new Http1Conversation(this.#log, streams, this.#budget, late);
+    else if (found === 'http2') this.#conversation = new Http2Conversation(this.#log, { midstream: late });
+    else if (found === 'tls') {
+      this.#tls = new TlsConversation(this.#bursts(), this.#budget, late);
+      this.#conversation = this.#tls;
+    } else this.#conversation = new OpaqueConversation(this.#bursts());
+    if (this.#carry === undefined) return;
+    this.#conversation.bytes(0, this.#carry, 0, this.#carry.length, this.#carryNs, true);
+    this.#carry = undefined;
   }
 }
 
-/** How a direction ended: with FIN after its last byte, or otherwise (RST, lost FIN, end of the recording). */
-export type StreamEnd = 'finished' | 'cut';
+/** A protocol that is not read: every byte goes into the timeline. */
+class OpaqueConversation implements Conversation {
+  readonly #timeline: Timeline;
 
-/** What understands the two byte streams of a connection. The numbers returned are those of StreamConsumer. */
-export interface Conversation {
-  bytes(direction: 0 | 1, bytes: Uint8Array, start: number, end: number, timeNs: number, boundary: boolean): number;
-  gap(direction: 0 | 1, length: number, timeNs: number): number;
-  skipped(direction: 0 | 1, timeNs: number): number;
-  end(direction: 0 | 1, how: StreamEnd): void;
+  constructor(timeline: Timeline) {
+    this.#timeline = timeline;
+  }
+
+  bytes(direction: 0 | 1, _bytes: Uint8Array, start: number, end: number, timeNs: number): number {
+    this.#timeline.add(direction, timeNs, end - start);
+    return 0;
+  }
+
+  gap(direction: 0 | 1, length: number, timeNs: number): number {
+    this.#timeline.add(direction, timeNs, length);
+    return 0;
+  }
+
+  skipped(): number {
+    return 0;
+  }
+
+  end(): void {}
 }

@@ -17,7 +17,7 @@ import {
   requestTarget,
 } from '../decode/http1.ts';
 import { ChunkedBody } from '../decode/http1-chunked.ts';
-import type { Conversation, Exchange, ExchangeLog, StreamEnd } from './exchange.ts';
+import type { Conversation, Exchange, ExchangeLog, StreamEnd } from './http.ts';
 import { Http2Conversation } from './http2.ts';
 import type { BufferBudget, TcpStream } from './stream.ts';
 

@@ -5,7 +5,7 @@
  */
 import { findField, type HeaderField } from '../decode/header-field.ts';
 import { Http2Decoder, type Http2Event } from '../decode/http2.ts';
-import type { Conversation, Exchange, ExchangeLog, StreamEnd } from './exchange.ts';
+import type { Conversation, Exchange, ExchangeLog, StreamEnd } from './http.ts';
 
 const MAX_OPEN = 1024;
 

@@ -1,7 +1,7 @@
 /**
  * TLS on one connection: the hellos, the certificates' names where they are in the clear, and a timeline of the application data.
  *
- * In TLS 1.3 the encrypted part of the handshake looks like application data: the first records of either side hold it, and perhaps requests, too.
+ * In TLS 1.3 the encrypted part of the handshake looks like application data; the timeline marks it as far as place and length tell.
  */
 import type { ClientHello, ServerHello } from '../decode/tls.ts';
 import {
@@ -21,9 +21,9 @@ import {
   tlsRecordOverhead,
 } from '../decode/tls.ts';
 import { certificateUris } from '../decode/x509-names.ts';
-import type { Conversation } from './exchange.ts';
+import type { Conversation } from './http.ts';
 import type { BufferBudget } from './stream.ts';
-import type { Timeline } from './timeline.ts';
+import type { Burst, Timeline } from './timeline.ts';
 
 export interface TlsFacts {
   clientHello: ClientHello | undefined;
@@ -41,6 +41,9 @@ export interface TlsFacts {
 }
 
 const MAX_HANDSHAKE = 65_536;
+/** So many application data records of either side are told one by one: among them are the hidden handshake, the session tickets, and the first request and response. */
+const FIRST_RECORDS = 8;
+const TLS_AES_256_GCM_SHA384 = 0x1302;
 
 class Side {
   readonly header = new Uint8Array(TLS_RECORD_HEADER_LEN);
@@ -56,6 +59,8 @@ class Side {
   handshakeOver = false;
   encrypted = false;
   alertLevel = -1;
+  /** The first application data records. */
+  readonly first: Burst[] = [];
   lost: boolean;
 
   constructor(lost: boolean) {
@@ -89,21 +94,21 @@ export class TlsConversation implements Conversation {
     const side = this.#sides[direction];
     let at = start;
     if (side.lost && !(boundary && this.#found(side, bytes, start, end))) {
-      this.#timeline.add(direction, timeNs, timeNs, end - start, -1, -1);
+      this.#timeline.add(direction, timeNs, end - start);
       return 0;
     }
     while (at < end && !side.lost) {
       if (side.type === -1) at = this.#readHeader(direction, side, bytes, at, end, timeNs);
       else at = this.#readPayload(direction, side, bytes, at, end, timeNs);
     }
-    if (at < end) this.#timeline.add(direction, timeNs, timeNs, end - at, -1, -1);
+    if (at < end) this.#timeline.add(direction, timeNs, end - at);
     return this.#skippable(side);
   }
 
   gap(direction: 0 | 1, length: number, timeNs: number): number {
     const side = this.#sides[direction];
     if (side.lost || side.type === -1 || length > side.left) {
-      this.#timeline.add(direction, timeNs, timeNs, length + side.length - side.left, -1, -1);
+      this.#timeline.add(direction, timeNs, length + side.length - side.left);
       this.#lose(direction, side);
       return 0;
     }
@@ -122,8 +127,7 @@ export class TlsConversation implements Conversation {
 
   end(direction: 0 | 1): void {
     const side = this.#sides[direction];
-    if (side.type !== -1 && side.length > side.left)
-      this.#timeline.add(direction, side.startNs, side.startNs, side.length - side.left, -1, -1);
+    if (side.type !== -1 && side.length > side.left) this.#timeline.add(direction, side.startNs, side.length - side.left);
     this.#endHandshake(direction, side);
     this.#release(side);
   }
@@ -145,7 +149,7 @@ export class TlsConversation implements Conversation {
     const header = parseTlsRecordHeader(side.header, 0, TLS_RECORD_HEADER_LEN);
     side.headerLength = 0;
     if (typeof header === 'string') {
-      this.#timeline.add(direction, side.startNs, timeNs, TLS_RECORD_HEADER_LEN, -1, -1);
+      this.#timeline.add(direction, timeNs, TLS_RECORD_HEADER_LEN);
       this.#lose(direction, side);
       return start + length;
     }
@@ -179,15 +183,50 @@ export class TlsConversation implements Conversation {
     side.type = -1;
     if (type === TLS_HANDSHAKE) this.#readHandshake(direction, side);
     else if (type === TLS_CHANGE_CIPHER_SPEC) this.#onChangeCipherSpec(direction, side);
-    const data = type === TLS_APPLICATION_DATA;
-    if (data) {
-      this.facts.firstApplicationDataNs[direction] ??= side.startNs;
-      this.#endHandshake(direction, side);
-    }
-    const plain = !data ? 0 : this.#overhead === -1 ? -1 : Math.max(0, side.length - this.#overhead);
-    if (data) this.#timeline.add(direction, side.startNs, timeNs, TLS_RECORD_HEADER_LEN + side.length, 1, plain);
+    else if (type === TLS_APPLICATION_DATA) this.#onApplicationData(direction, side, timeNs);
     side.length = 0;
     side.left = 0;
+  }
+
+  #onApplicationData(direction: 0 | 1, side: Side, timeNs: number): void {
+    this.facts.firstApplicationDataNs[direction] ??= side.startNs;
+    this.#endHandshake(direction, side);
+    const record: Burst = {
+      direction,
+      startNs: side.startNs,
+      endNs: timeNs,
+      bytes: TLS_RECORD_HEADER_LEN + side.length,
+      records: 1,
+      plainBytes: this.#overhead === -1 ? -1 : Math.max(0, side.length - this.#overhead),
+      handshake: false,
+    };
+    const apart = side.first.length < FIRST_RECORDS;
+    if (apart) {
+      side.first.push(record);
+      this.#timeline.split();
+      this.#judgeHandshake(direction, side, record);
+    }
+    this.#timeline.addRecord(record);
+    if (apart) this.#timeline.split();
+  }
+
+  /**
+   * TLS 1.3 hides the rest of its handshake in application data. Of the server: what comes before the client's first such record. Of the client: its first record;
+   * stacks that send every message in a record of its own (Certificate, CertificateVerify, Finished) are known by the length of the last.
+   */
+  #judgeHandshake(direction: 0 | 1, side: Side, record: Burst): void {
+    const { clientHello, serverHello } = this.facts;
+    if (serverHello?.version !== 0x0304) return;
+    if (direction === 1) {
+      record.handshake = this.#sides[0].first.length === 0;
+      return;
+    }
+    if (clientHello?.earlyData !== false) return;
+    const place = side.first.length;
+    const finished = TLS_HANDSHAKE_HEADER_LEN + (serverHello.cipherSuite === TLS_AES_256_GCM_SHA384 ? 48 : 32);
+    if (place === 1) record.handshake = true;
+    else if (place === 3 && record.plainBytes === finished && side.first[0]!.plainBytes !== finished)
+      for (const part of side.first) part.handshake = true;
   }
 
   /** In TLS 1.3 this message means nothing, and after a HelloRetryRequest a hello in the clear follows it. */
