@@ -25,7 +25,7 @@ export interface SocketUser {
 export interface Socket {
   /** `tcp`, `udp`, …; `unknown` where the listing has no column for it and its states do not tell. */
   readonly protocol: string;
-  /** As ss prints it: `LISTEN`, `ESTAB`, `UNCONN`, `TIME-WAIT`, … */
+  /** As ss prints it: `LISTEN`, `ESTAB`, `UNCONN`, `TIME-WAIT`, …; `UNKNOWN` where the listing has no column for it. */
   readonly state: string;
   readonly local: SocketEnd;
   readonly peer: SocketEnd;
@@ -77,7 +77,7 @@ const states = new Set([
   'CLOSING',
   'CLOSED',
   'UNCONN',
-  'UNKNOWN',
+  'NEW-SYN-RECV',
   'BOUND-INACTIVE',
 ]);
 /** Sockets of the Internet families, as the Netid column names them. */
@@ -127,19 +127,18 @@ interface Row {
   readonly rest: string;
 }
 
-/** A row in its columns; `undefined` when it is none, `'other'` for a socket of another family. */
+/** A row in its columns; `undefined` when it is none, `'other'` for a socket of another family. ss leaves a column out when all its values are the same. */
 function parseRow(line: string): Row | 'other' | undefined {
   const fields = line.trim().split(/\s+/, 6);
-  const hasProtocol = !states.has(fields[0]!);
-  if (hasProtocol && others.test(fields[0]!)) return 'other';
-  if (hasProtocol && !protocols.has(fields[0]!)) return undefined;
-  const at = hasProtocol ? 1 : 0;
-  const [state = '', received = '', sent = '', localText = '', peerText = ''] = fields.slice(at);
-  if (!states.has(state) || !/^\d+$/.test(received) || !/^\d+$/.test(sent)) return undefined;
+  if (others.test(fields[0]!)) return 'other';
+  const protocol = protocols.has(fields[0]!) ? fields[0]! : undefined;
+  let at = protocol === undefined ? 0 : 1;
+  const state = states.has(fields[at] ?? '') ? fields[at++]! : 'UNKNOWN';
+  const [received = '', sent = '', localText = '', peerText = ''] = fields.slice(at);
+  if (!/^\d+$/.test(received) || !/^\d+$/.test(sent)) return undefined;
   const local = parseEnd(localText);
   const peer = parseEnd(peerText);
-  if (local === undefined || peer === undefined) return undefined;
-  return { protocol: hasProtocol ? fields[0]! : undefined, state, local, peer, rest: afterFields(line, at + 5) };
+  return local === undefined || peer === undefined ? undefined : { protocol, state, local, peer, rest: afterFields(line, at + 4) };
 }
 
 /** What follows so many fields of a line. */
@@ -153,7 +152,7 @@ function afterFields(line: string, count: number): string {
 /** A listing without the Netid column is of one protocol (`ss -t`, `ss -u`): its states tell which. */
 function onlyProtocol(rows: readonly Row[]): string {
   if (rows.some((row) => row.state === 'UNCONN')) return 'udp';
-  return rows.some((row) => row.state !== 'ESTAB') ? 'tcp' : 'unknown';
+  return rows.some((row) => row.state !== 'ESTAB' && row.state !== 'UNKNOWN') ? 'tcp' : 'unknown';
 }
 
 /**
@@ -168,7 +167,7 @@ export function parseSockets(text: string, path = 'sockets'): SocketListing {
   const lines = text.split('\n', LINE_LIMIT);
   lines.forEach((line, i) => {
     if (line.trim() === '') return;
-    const header = /^(?:Netid\s+)?State\s+Recv-Q\s+Send-Q\s/.test(line);
+    const header = /^(?:Netid\s+)?(?:State\s+)?Recv-Q\s+Send-Q\s/.test(line);
     const row = header ? 'other' : parseRow(line);
     if (row === undefined) {
       unreadLines++;
