@@ -94,6 +94,20 @@ export function decodeFrame(
   wireLength: number,
   timeNs: number,
 ): void {
+  packet.timeNs = timeNs;
+  decodeBytes(packet, linkType, bytes, view, start, capturedLength, wireLength);
+}
+
+/** All but the time: so that `decodeFrame` is small enough to be inlined, and its time, a double, is not boxed for a call. */
+function decodeBytes(
+  packet: Packet,
+  linkType: number,
+  bytes: Uint8Array,
+  view: DataView,
+  start: number,
+  capturedLength: number,
+  wireLength: number,
+): void {
   reset(packet);
   packet.bytes = bytes;
   packet.view = view;
@@ -102,7 +116,6 @@ export function decodeFrame(
   packet.end = packet.limit = Math.min(start + capturedLength, bytes.length);
   packet.wireLength = wireLength;
   packet.wireEnd = start + Math.max(wireLength, capturedLength);
-  packet.timeNs = timeNs;
   walk(packet, view, linkType === LINKTYPE_ETHERNET ? LAYER_ETHERNET : firstLayer(linkType));
 }
 

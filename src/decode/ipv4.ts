@@ -12,11 +12,12 @@ const FRAGMENT_OFFSET = 0x1fff;
 export function decodeIpv4(packet: Packet, view: DataView): number {
   const at = packet.cursor;
   if (packet.limit - at < IPV4_HEADER_LEN) return stopShort(packet, LAYER_IPV4, IPV4_HEADER_LEN);
-  const versionAndLength = view.getUint8(at);
-  const headerLength = (versionAndLength & 15) << 2;
-  if (versionAndLength >> 4 !== 4 || headerLength < IPV4_HEADER_LEN) return stopMalformed(packet, LAYER_IPV4);
+  // Whole words, since each read has its price: version, header length, service, total length; identification and fragment; time to live and protocol.
+  const first = view.getInt32(at);
+  const headerLength = ((first >> 24) & 15) << 2;
+  if (first >>> 28 !== 4 || headerLength < IPV4_HEADER_LEN) return stopMalformed(packet, LAYER_IPV4);
   const onWire = packet.wireEnd - at;
-  const saidLength = view.getUint16(at + 2);
+  const saidLength = first & 0xffff;
   // 0 is what a segmentation-offload super-packet (above 65535 bytes, or not finished by the driver) says of itself.
   const length = saidLength === 0 ? onWire : saidLength;
   if (length < headerLength) return stopMalformed(packet, LAYER_IPV4);
@@ -24,15 +25,9 @@ export function decodeIpv4(packet: Packet, view: DataView): number {
 
   if (packet.ipVersion !== 0) enterTunnel(packet);
   packet.ipVersion = 4;
-  packet.src0 = 0;
-  packet.src1 = 0;
-  packet.src2 = 0;
   packet.src3 = view.getInt32(at + 12);
-  packet.dst0 = 0;
-  packet.dst1 = 0;
-  packet.dst2 = 0;
   packet.dst3 = view.getInt32(at + 16);
-  packet.protocol = view.getUint8(at + 9);
+  packet.protocol = (view.getInt32(at + 8) >> 16) & 0xff;
   if (length < onWire) {
     packet.ipLength = length;
     const end = at + length;
@@ -41,12 +36,12 @@ export function decodeIpv4(packet: Packet, view: DataView): number {
   } else packet.ipLength = onWire;
 
   packet.cursor = at + headerLength;
-  const fragment = view.getUint16(at + 6);
-  if ((fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET)) !== 0) {
+  const second = view.getInt32(at + 4);
+  if ((second & (MORE_FRAGMENTS | FRAGMENT_OFFSET)) !== 0) {
     packet.fragment = true;
-    packet.fragmentId = view.getUint16(at + 4);
-    packet.fragmentOffset = (fragment & FRAGMENT_OFFSET) << 3;
-    packet.moreFragments = (fragment & MORE_FRAGMENTS) !== 0;
+    packet.fragmentId = second >>> 16;
+    packet.fragmentOffset = (second & FRAGMENT_OFFSET) << 3;
+    packet.moreFragments = (second & MORE_FRAGMENTS) !== 0;
     if (packet.fragmentOffset !== 0) {
       setPayload(packet, packet.cursor);
       return LAYER_NONE;

@@ -12,20 +12,21 @@ export function decodeTcp(packet: Packet, view: DataView): number {
   const limit = packet.limit;
   if (limit - at < TCP_HEADER_LEN) return decodeCutTcp(packet, view);
   packet.hasPorts = true;
-  packet.srcPort = view.getUint16(at);
-  packet.dstPort = view.getUint16(at + 2);
+  const ports = view.getInt32(at);
+  packet.srcPort = ports >>> 16;
+  packet.dstPort = ports & 0xffff;
   packet.seq = view.getInt32(at + 4);
-  const lengthAndFlags = view.getUint16(at + 12);
-  const headerLength = (lengthAndFlags >> 12) << 2;
+  const fourth = view.getInt32(at + 12); // data offset, flags, window
+  const headerLength = (fourth >>> 28) << 2;
   if (headerLength < TCP_HEADER_LEN) return stopMalformed(packet, LAYER_TCP);
   const payload = at + headerLength;
   const payloadLength = packet.wireEnd - payload;
   if (payloadLength < 0) return stop(packet, LAYER_TCP, STOP_LENGTH, headerLength);
   packet.hasTcp = true;
   packet.ack = view.getInt32(at + 8);
-  packet.tcpFlags = lengthAndFlags & 0x1ff;
-  packet.window = view.getUint16(at + 14);
-  if ((lengthAndFlags & TCP_SYN) !== 0 && headerLength > TCP_HEADER_LEN)
+  packet.tcpFlags = (fourth >> 16) & 0x1ff;
+  packet.window = fourth & 0xffff;
+  if ((packet.tcpFlags & TCP_SYN) !== 0 && headerLength > TCP_HEADER_LEN)
     packet.mss = findMss(view, at + TCP_HEADER_LEN, Math.min(payload, limit));
   packet.payloadLength = payloadLength;
   if (payload <= limit) {

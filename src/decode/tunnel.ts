@@ -34,6 +34,8 @@ export function enterTunnel(packet: Packet): void {
     packet.outerDst2 = packet.dst2;
     packet.outerDst3 = packet.dst3;
   }
+  packet.src0 = packet.src1 = packet.src2 = 0;
+  packet.dst0 = packet.dst1 = packet.dst2 = 0;
   packet.hasPorts = false;
   packet.srcPort = 0;
   packet.dstPort = 0;
