@@ -1,0 +1,93 @@
+/** Filters on requests and names: they look at the paths of a flow. Paths and headers are what redaction left of them. */
+import { requestUrl } from '../hubble-event.ts';
+import { type Filter, FilterError, globTest } from './filter.ts';
+
+/** A pattern that takes too long would stop everything: its length is bounded, and so is what it is tried on. */
+const PATTERN_MAX = 1000;
+const TRIED_MAX = 8192;
+
+function parsePattern(value: string): (text: string) => boolean {
+  if (value.length > PATTERN_MAX)
+    throw new FilterError(`Cannot filter by a pattern of ${value.length} characters: at most ${PATTERN_MAX} are taken`);
+  try {
+    const pattern = new RegExp(value, 'u');
+    return (text) => pattern.test(text.slice(0, TRIED_MAX));
+  } catch (error) {
+    throw new FilterError(`Cannot filter by the pattern "${value}": it must be a regular expression (${(error as Error).message})`);
+  }
+}
+
+export const httpMethod: Filter = {
+  name: 'http-method',
+  value: 'METHOD',
+  summary: 'requests with this method',
+  looksAt: 'path',
+  parse: (value) => {
+    const wanted = value.toUpperCase();
+    return ({ path }) => path?.request?.method?.toUpperCase() === wanted;
+  },
+};
+
+export const httpPath: Filter = {
+  name: 'http-path',
+  value: 'REGEX',
+  summary: 'requests whose path matches this regular expression',
+  looksAt: 'path',
+  parse: (value) => {
+    const test = parsePattern(value);
+    return ({ path }) => path?.request?.path !== undefined && test(path.request.path);
+  },
+};
+
+export const httpUrl: Filter = {
+  name: 'http-url',
+  value: 'REGEX',
+  summary: 'requests whose URL (http://authority/path) matches this regular expression',
+  looksAt: 'path',
+  parse: (value) => {
+    const test = parsePattern(value);
+    return ({ path }) => path?.of === 'request' && test(requestUrl(path));
+  },
+};
+
+export const httpStatus: Filter = {
+  name: 'http-status',
+  value: 'STATUS',
+  summary: 'requests answered so: 404, or a first digit like 5+',
+  looksAt: 'path',
+  parse: (value) => {
+    const [, digits, plus] = /^(\d{1,3})(\+)?$/.exec(value) ?? [];
+    if (digits === undefined || (plus === undefined && digits.length !== 3))
+      throw new FilterError(`Cannot filter by the status "${value}": it must be three digits, or a beginning like 5+ or 40+`);
+    return ({ path }) => path?.request?.status !== undefined && String(path.request.status).startsWith(digits);
+  },
+};
+
+export const httpHeader: Filter = {
+  name: 'http-header',
+  value: 'NAME:VALUE',
+  summary: 'requests with this header; records keep host (or :authority) and x-request-id',
+  looksAt: 'path',
+  parse: (value) => {
+    const [, name, wanted] = /^(:?[^:]+):\s*(.*)$/.exec(value) ?? [];
+    const key = name?.trim().toLowerCase();
+    if (key === 'host' || key === ':authority') return ({ path }) => path?.request?.authority === wanted;
+    if (key === 'x-request-id') return ({ path }) => path?.request?.id === wanted;
+    throw new FilterError(
+      `Cannot filter by the header "${value}": it must be host:VALUE or x-request-id:VALUE, since records keep no other headers`,
+    );
+  },
+};
+
+export const fqdn: Filter = {
+  name: 'fqdn',
+  value: 'NAME',
+  summary: 'flows that name this host (* for any run of characters): in their authority, server name (SNI) or DNS question',
+  looksAt: 'path',
+  parse: (value) => {
+    const test = globTest(value.toLowerCase().replace(/\.$/, ''));
+    const names = (text: string | undefined): boolean =>
+      text !== undefined && test(text.toLowerCase().replace(/:\d+$/, '').replace(/\.$/, ''));
+    return ({ flow, path }) => names(path?.request?.authority) || names(flow.tls?.sni) || names(flow.dns?.question);
+  },
+};
