@@ -41,6 +41,8 @@ export interface Cluster {
   /** Below this percentage of healthy endpoints Envoy uses all of them; 0 never. */
   readonly panicThreshold: number;
   readonly hasSubsets: boolean;
+  /** SNIs that Envoy may send to its endpoints. */
+  readonly serverNames: readonly string[];
   /** Transport by endpoint metadata, in order; then the cluster's own. */
   transportFor(transportSocketMatch: Json): UpstreamTransport;
 }
@@ -107,6 +109,7 @@ export function parseCluster(message: Json): Cluster {
     originalDstOther: objectAt(originalDst, 'metadata_key') !== undefined,
     panicThreshold: panic === undefined ? 50 : (numberAt(panic, 'value') ?? 0),
     hasSubsets: objectAt(message, 'lb_subset_config') !== undefined,
+    serverNames: [...new Set([...matches.map((entry) => entry.transport.sni), own.sni].filter((sni) => sni !== ''))],
     transportFor: (metadata) => matches.find((entry) => fits(entry.match, metadata))?.transport ?? own,
   };
 }

@@ -19,6 +19,8 @@ export interface Destination {
   /** The grade is weak: health changes, or the list does. */
   readonly doubtful: boolean;
   readonly originalDestination: boolean;
+  /** SNIs that the upstream connection may carry. */
+  readonly serverNames: readonly string[];
 }
 
 export interface ClusterVerdict {
@@ -35,12 +37,12 @@ export interface DestinationInput {
   readonly subset?: Json;
 }
 
-const anywhere: Destination = { targets: undefined, members: undefined, doubtful: false, originalDestination: false };
+const anywhere: Destination = { targets: undefined, members: undefined, doubtful: false, originalDestination: false, serverNames: [] };
 const OVERPROVISIONING = 1.4;
 const MAX_CHILDREN_DEPTH = 4;
 
 function toOriginal(cluster: Cluster, input: DestinationInput): Destination {
-  const unknown = { ...anywhere, originalDestination: true };
+  const unknown = { ...anywhere, originalDestination: true, serverNames: cluster.serverNames };
   if (cluster.originalDstOther) return unknown;
   let at = input.local;
   if (cluster.originalDstHeader !== '') {
@@ -50,7 +52,7 @@ function toOriginal(cluster: Cluster, input: DestinationInput): Destination {
   }
   if (at === undefined) return unknown;
   const target = formatEndpoint(canonicalIp(at.ip) ?? at.ip, cluster.originalDstPort ?? at.port);
-  return { targets: [target], members: [target], doubtful: false, originalDestination: true };
+  return { targets: [target], members: [target], doubtful: false, originalDestination: true, serverNames: cluster.serverNames };
 }
 
 /** The endpoints that get traffic: the first priorities that together have enough healthy ones; all of a priority in panic. */
@@ -79,7 +81,7 @@ function toEndpoints(history: EnvoyHistory, cluster: Cluster, input: Destination
     all === undefined ||
     all.some((endpoint) => endpoint.target === '' || (endpoint.address.kind === 'socket' && endpoint.address.ip === undefined))
   )
-    return { outcome: 'forwarded', destination: anywhere };
+    return { outcome: 'forwarded', destination: { ...anywhere, serverNames: cluster.serverNames } };
   if (all.length === 0) return { outcome: cluster.name === 'BlackHoleCluster' ? 'black-hole' : 'no-endpoint' };
   const subset = cluster.hasSubsets && input.subset !== undefined ? input.subset : undefined;
   const fitting = subset === undefined ? all : all.filter((endpoint) => inSubset(endpoint, subset));
@@ -94,6 +96,7 @@ function toEndpoints(history: EnvoyHistory, cluster: Cluster, input: Destination
       members: named ? undefined : [...new Set(all.map((endpoint) => endpoint.target))],
       doubtful: (subset !== undefined && fitting.length === 0) || all.some((endpoint) => !isUsable(endpoint.health)),
       originalDestination: false,
+      serverNames: cluster.serverNames,
     },
   };
 }
@@ -106,6 +109,7 @@ function merged(parts: readonly Destination[]): Destination {
     members: all(parts.map((part) => part.members)),
     doubtful: true,
     originalDestination: false,
+    serverNames: [...new Set(parts.flatMap((part) => part.serverNames))],
   };
 }
 
@@ -122,7 +126,7 @@ export function resolveCluster(history: EnvoyHistory, name: string, input: Desti
         return { outcome: 'forwarded', destination: toOriginal(cluster, input), ...doubt };
       case 'DYNAMIC_FORWARD_PROXY':
       case 'OTHER':
-        return { outcome: 'forwarded', destination: anywhere, ...doubt };
+        return { outcome: 'forwarded', destination: { ...anywhere, serverNames: cluster.serverNames }, ...doubt };
       case 'AGGREGATE': {
         const parts =
           depth >= MAX_CHILDREN_DEPTH

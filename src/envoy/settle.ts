@@ -1,12 +1,11 @@
 /**
  * Tells alternatives apart by what was seen: the upstream connection, the SNI on it, the status of the answer.
  *
- * An observed endpoint leaves the alternatives that may go there; an SNI in Istio's form names the cluster itself. Where no alternative goes there, that is said
+ * An observed endpoint leaves the alternatives that may go there; an SNI leaves those whose cluster sends it (Istio's name the cluster itself). Where no alternative goes there, that is said
  * (`upstream-not-an-endpoint`) and the prediction is not trusted.
  */
 import { formatEndpoint, parseEndpoint } from '../net/address.ts';
 import { type Alternative, makeRouted, type RoutedDecision, type Settled } from './alternative.ts';
-import { clusterOfServerName } from './cluster-name.ts';
 
 export interface Observed {
   /** Where the upstream connection went. */
@@ -55,8 +54,8 @@ export function settle(routed: RoutedDecision, observed: Observed): RoutedDecisi
     return alternative.otherwise?.destination === undefined ? [] : [alternative.otherwise];
   });
   const endpoint = { value: target, evidence: 'observed' as const };
-  const named = observed.upstreamSni === undefined ? undefined : clusterOfServerName(observed.upstreamSni);
-  const ofName = named === undefined ? [] : forwarding.filter((alternative) => alternative.cluster === named);
+  const sni = observed.upstreamSni ?? '';
+  const ofName = sni === '' ? [] : forwarding.filter((alternative) => alternative.destination?.serverNames.includes(sni));
   const pool = ofName.length > 0 ? ofName : forwarding;
   const there = pool.filter((alternative) => leadsTo(alternative, upstream));
   if (there.length === 0) {
