@@ -9,6 +9,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { decodeFrame } from '../../src/decode/decode.ts';
+import { decodeDns } from '../../src/decode/dns.ts';
+import { dnsTypeName } from '../../src/decode/dns-rdata.ts';
 import { linkTypeProblem } from '../../src/decode/link-type.ts';
 import { layerNames, Packet, stopCauseNames, tunnelNames } from '../../src/decode/packet.ts';
 import { canonicalIp } from '../../src/net/address.ts';
@@ -79,7 +81,19 @@ const FIELDS = [
 /** Every occurrence of each field, outermost header first. */
 type Row = { [F in (typeof FIELDS)[number]]: string[] };
 
-function tshark(path: string): Row[] {
+const DNS_FIELDS = [
+  'dns.id',
+  'dns.flags.response',
+  'dns.flags.rcode',
+  'dns.count.answers',
+  'dns.qry.name',
+  'dns.qry.type',
+  'dns.a',
+  'dns.aaaa',
+  '_ws.malformed',
+] as const;
+
+function tshark<F extends string>(path: string, fields: readonly F[]): { [K in F]: string[] }[] {
   const options = [
     'ip.defragment:FALSE',
     'ipv6.defragment:FALSE',
@@ -103,13 +117,16 @@ function tshark(path: string): Row[] {
     'aggregator=,',
     '-d',
     'udp.port==8472,vxlan',
-    ...FIELDS.flatMap((field) => ['-e', field]),
+    ...fields.flatMap((field) => ['-e', field]),
   ];
   const out = execFileSync('tshark', args, { encoding: 'utf8', maxBuffer: 1 << 28, stdio: ['ignore', 'pipe', 'ignore'] });
   return out
     .split('\n')
     .slice(0, -1)
-    .map((line) => Object.fromEntries(line.split('|').map((value, i) => [FIELDS[i]!, value === '' ? [] : value.split(',')])) as Row);
+    .map(
+      (line) =>
+        Object.fromEntries(line.split('|').map((value, i) => [fields[i]!, value === '' ? [] : value.split(',')])) as { [K in F]: string[] },
+    );
 }
 
 /** The header says more than the frame had: tshark prints what it says, we keep what there was. A length of 0 we take from the frame. */
@@ -213,7 +230,7 @@ test('decodeFrame() says what tshark says of every frame of every capture', {
   try {
     const merged = join(scratch, 'all.pcapng');
     execFileSync('mergecap', ['-a', '-w', merged, ...capturePaths().filter((path) => readFrames(path).length > 0)], { stdio: 'ignore' });
-    const { compared, differences } = compare(captureFrames(), tshark(merged));
+    const { compared, differences } = compare(captureFrames(), tshark(merged, FIELDS));
     assert.deepEqual(differences, []);
     assert.ok(compared > 10_000, `${compared} values compared`);
   } finally {
@@ -307,10 +324,55 @@ test('decodeFrame() says what tshark says of hand-made frames of every link type
     });
     const merged = join(scratch, 'all.pcapng');
     execFileSync('mergecap', ['-a', '-w', merged, ...files], { stdio: 'ignore' });
-    const { compared, differences } = compare(files.flatMap(readFrames), tshark(merged));
+    const { compared, differences } = compare(files.flatMap(readFrames), tshark(merged, FIELDS));
     assert.deepEqual(differences, []);
     assert.ok(compared > 300, `${compared} values compared`);
   } finally {
     rmSync(scratch, { recursive: true });
   }
+});
+
+test('decodeDns() says what tshark says of every DNS message of every capture', {
+  skip: skip || needsReference('captures').skip,
+  timeout: 120_000,
+}, () => {
+  const packet = new Packet();
+  let compared = 0;
+  for (const path of capturePaths().filter((name) => /dns|quic|ipv6-fragmented|bookinfo|pcapng-multi/.test(name))) {
+    const rows = tshark(path, DNS_FIELDS);
+    readFrames(path).forEach((frame, i) => {
+      const row = rows[i]!;
+      const view = new DataView(frame.bytes.buffer, frame.bytes.byteOffset, frame.bytes.length);
+      decodeFrame(packet, frame.linkType, frame.bytes, view, 0, frame.bytes.length, frame.wireLength, 0);
+      if (
+        packet.protocol !== 17 ||
+        ![53, 5353].some((port) => packet.srcPort === port || packet.dstPort === port) ||
+        row['dns.id'].length === 0
+      )
+        return;
+      const end = packet.payloadOffset + packet.payloadCaptured;
+      const message = decodeDns(frame.bytes, packet.payloadOffset, end, packet.payloadOffset + packet.payloadLength);
+      const label = `${path} frame ${i + 1}`;
+      // A question that cannot be right is no DNS for us; tshark says `<Name contains a pointer that loops>` or the like.
+      if (message === undefined && (row['_ws.malformed'].length > 0 || row['dns.qry.name'][0]?.startsWith('<'))) return;
+      assert.ok(message !== undefined, `${label}: a message`);
+      compared++;
+      assert.equal(message.id, Number(row['dns.id'][0]), label);
+      assert.equal(message.response, /^(1|True)$/.test(row['dns.flags.response'][0]!), label);
+      assert.equal(message.answerCount, Number(row['dns.count.answers'][0]), label);
+      // tshark prints the bytes of a name as they are, and nothing for the root.
+      const name = row['dns.qry.name'][0];
+      if (name !== undefined && /^[\w.-]+$/.test(name)) assert.equal(message.question, name, label);
+      if (row['dns.qry.type'].length > 0) assert.equal(message.kind, dnsTypeName(Number(row['dns.qry.type'][0])), label);
+      const addresses = (values: readonly string[], pattern: RegExp) => values.filter((value) => pattern.test(value));
+      for (const [field, pattern] of [
+        ['dns.a', /^\d+\.\d+\.\d+\.\d+$/],
+        ['dns.aaaa', /^[0-9a-f:]*::?[0-9a-f:.]+$/],
+      ] as const) {
+        const found = addresses(message.answers, pattern);
+        assert.deepEqual(found, row[field].map((value) => canonicalIp(value)).slice(0, found.length), label);
+      }
+    });
+  }
+  assert.ok(compared > 20, `${compared} messages compared`);
 });
