@@ -56,14 +56,14 @@ function pickReason(alternatives: readonly Alternative[]): Reason | undefined {
 function mergeEndpoint(decision: Decision, alternatives: readonly Alternative[], settled: Settled): void {
   if (settled.endpoint !== undefined) {
     decision.endpoint = settled.endpoint.value;
-    decision.evidence['endpoint'] = settled.endpoint.evidence;
+    decision.evidence.endpoint = settled.endpoint.evidence;
     return;
   }
   const sending = alternatives.filter((alternative) => alternative.destination !== undefined);
   if (sending.length === 0) return;
   const targets = sending.map((alternative) => alternative.destination!.targets);
   if (targets.some((list) => list === undefined)) {
-    decision.evidence['endpoint'] = 'unavailable';
+    decision.evidence.endpoint = 'unavailable';
     return;
   }
   const values = targets.flatMap((list) => list ?? []);
@@ -117,12 +117,12 @@ export function makeRouted(connection: ConnectionDecision, alternatives: readonl
     alternatives.map((alternative) => alternative.cluster),
     wayDoubt || doubt,
   );
-  if (settled.cluster !== undefined && decision.cluster !== undefined) decision.evidence['cluster'] = settled.cluster;
+  if (settled.cluster !== undefined && decision.cluster !== undefined) decision.evidence.cluster = settled.cluster;
   const reason = settled.reason ?? pickReason(alternatives) ?? (alternatives.length === 0 ? accepted.reason : undefined);
   if (reason !== undefined) decision.reason = reason;
   mergeEndpoint(decision, alternatives, settled);
   const unsure = wayDoubt || doubt || alternatives.some((alternative) => alternative.unsure !== undefined);
-  if (alternatives.length > 0) decision.evidence['outcome'] = settled.outcome ?? (outcomes.length > 1 || unsure ? 'ambiguous' : 'derived');
+  if (alternatives.length > 0) decision.evidence.outcome = settled.outcome ?? (outcomes.length > 1 || unsure ? 'ambiguous' : 'derived');
   if (alternatives.some((alternative) => alternative.unsure !== undefined)) decision.reason ??= 'filter-unknown';
   if (accepted.rejected !== undefined) decision.rejected = accepted.rejected;
   if (accepted.configuration !== undefined) decision.configuration = accepted.configuration;

@@ -335,7 +335,7 @@ function shown(value: unknown): string {
  */
 export function parseConfigDump(input: string | object, meta: ConfigMeta): EnvoyConfig {
   const value = typeof input === 'string' ? parseJson(input, 'an Envoy config_dump') : input;
-  const configs = asObject(value)?.['configs'];
+  const configs = asObject(value)?.configs;
   if (!Array.isArray(configs))
     throw new EnvoyConfigError(`Cannot read an Envoy config_dump: an object with a list "configs" is wanted, ${shown(value)} is there`);
   const sections = new Map<SectionName, Json[]>();
@@ -370,7 +370,7 @@ export function parseConfigDump(input: string | object, meta: ConfigMeta): Envoy
  */
 export function addClusters(config: EnvoyConfig, input: string | object): EnvoyConfig {
   const value = typeof input === 'string' ? parseJson(input, "Envoy's /clusters") : input;
-  const list = asObject(value)?.['cluster_statuses'] ?? asObject(value)?.['clusterStatuses'];
+  const list = asObject(value)?.cluster_statuses ?? asObject(value)?.clusterStatuses;
   if (!Array.isArray(list))
     throw new EnvoyConfigError(
       `Cannot read Envoy's /clusters: an object with a list "cluster_statuses" is wanted (?format=json), ${shown(value)} is there`,

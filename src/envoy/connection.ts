@@ -222,7 +222,7 @@ function makeDecision(ways: readonly ConnectionWay[], facts: ConnectionFacts, re
   );
   const index = agreed(ways.map((way) => way.chain?.index));
   if (index !== undefined) decision.chainIndex = index;
-  if (outcome !== 'unknown') decision.evidence['outcome'] = doubtful ? 'ambiguous' : 'derived';
+  if (outcome !== 'unknown') decision.evidence.outcome = doubtful ? 'ambiguous' : 'derived';
   const reason = reasonOf(ways, facts);
   if (reason !== undefined) decision.reason = reason;
   if (rejected.length > 0) decision.rejected = rejected;
@@ -258,7 +258,7 @@ export function decideConnection(of: EnvoyHistory | EnvoyConfig, facts: Connecti
       : filter.manager.routes.kind === 'rds'
         ? filter.manager.routes.name
         : filter.manager.routes.kind === 'inline'
-          ? String(filter.manager.routes.message['name'] ?? '')
+          ? String(filter.manager.routes.message.name ?? '')
           : undefined,
   );
   const routeConfigName = agreed(routeNames);

@@ -26,5 +26,5 @@ export function mergeField(
     return;
   }
   decision.evidence[name] = 'ambiguous';
-  if (listed.has(name)) (decision.candidates ??= {})[name as 'cluster'] = known.slice(0, MAX_CANDIDATES);
+  if (listed.has(name)) decision.candidates = { ...decision.candidates, [name]: known.slice(0, MAX_CANDIDATES) };
 }

@@ -94,7 +94,7 @@ function askFilters(context: Context, config: RouteConfig, host: VirtualHost, ro
   };
   for (const filter of manager.httpFilters) {
     const own = perFilterFor(filter.name, route, host, config);
-    if (own?.['disabled'] === true) continue;
+    if (own?.disabled === true) continue;
     if (filter.kind === 'rbac') {
       const rbac = own === undefined ? filter.rbac : parseRbac(objectAt(own, 'rbac') ?? {});
       const refused = not(rbac.allows(subject));

@@ -49,30 +49,30 @@ function recordOf(value: unknown): { readonly [name: string]: unknown } {
 export function parseProxy(node: { readonly id: string; readonly metadata: { readonly [name: string]: unknown } }): Proxy {
   const [type = '', ip = '', pod = ''] = node.id.split('~');
   const { metadata } = node;
-  const config = recordOf(metadata['PROXY_CONFIG']);
+  const config = recordOf(metadata.PROXY_CONFIG);
   const dot = pod.lastIndexOf('.');
   const labels: { [name: string]: string } = {};
-  for (const [name, value] of Object.entries(recordOf(metadata['LABELS']))) if (typeof value === 'string') labels[name] = value;
-  const mode = textOf(metadata['INTERCEPTION_MODE']);
-  const adminPort = portOf(config['proxyAdminPort']);
-  const statusPort = portOf(metadata['ENVOY_STATUS_PORT']);
+  for (const [name, value] of Object.entries(recordOf(metadata.LABELS))) if (typeof value === 'string') labels[name] = value;
+  const mode = textOf(metadata.INTERCEPTION_MODE);
+  const adminPort = portOf(config.proxyAdminPort);
+  const statusPort = portOf(metadata.ENVOY_STATUS_PORT);
   return {
     type: types.includes(type) ? (type as ProxyType) : 'unknown',
     ip,
-    name: textOf(metadata['NAME']) || (dot === -1 ? pod : pod.slice(0, dot)),
-    namespace: textOf(metadata['NAMESPACE']) || (dot === -1 ? '' : pod.slice(dot + 1)),
-    istioVersion: textOf(metadata['ISTIO_VERSION']) === 'unknown' ? '' : textOf(metadata['ISTIO_VERSION']),
+    name: textOf(metadata.NAME) || (dot === -1 ? pod : pod.slice(0, dot)),
+    namespace: textOf(metadata.NAMESPACE) || (dot === -1 ? '' : pod.slice(dot + 1)),
+    istioVersion: textOf(metadata.ISTIO_VERSION) === 'unknown' ? '' : textOf(metadata.ISTIO_VERSION),
     ...(modes.includes(mode) ? { interceptionMode: mode as 'REDIRECT' | 'TPROXY' | 'NONE' } : {}),
-    addresses: textOf(metadata['INSTANCE_IPS'])
+    addresses: textOf(metadata.INSTANCE_IPS)
       .split(',')
       .filter((address) => address !== ''),
-    dnsCapture: textOf(metadata['DNS_CAPTURE']) === 'true' || recordOf(config['proxyMetadata'])['ISTIO_META_DNS_CAPTURE'] === 'true',
-    clusterId: textOf(metadata['CLUSTER_ID']),
-    meshId: textOf(metadata['MESH_ID']),
-    serviceAccount: textOf(metadata['SERVICE_ACCOUNT']),
-    workload: textOf(metadata['WORKLOAD_NAME']),
+    dnsCapture: textOf(metadata.DNS_CAPTURE) === 'true' || recordOf(config.proxyMetadata).ISTIO_META_DNS_CAPTURE === 'true',
+    clusterId: textOf(metadata.CLUSTER_ID),
+    meshId: textOf(metadata.MESH_ID),
+    serviceAccount: textOf(metadata.SERVICE_ACCOUNT),
+    workload: textOf(metadata.WORKLOAD_NAME),
     labels,
-    nodeName: textOf(metadata['NODE_NAME']),
+    nodeName: textOf(metadata.NODE_NAME),
     ...(adminPort === undefined ? {} : { adminPort }),
     ...(statusPort === undefined ? {} : { statusPort }),
   };
