@@ -90,7 +90,8 @@ export function parseManifest(json: string, path: string, warn: (detail: string)
     new CaptureFileError('BUNDLE_MANIFEST', `Cannot read "bundle.json" of "${path}": ${state}`, { path, offset: 0 });
   let value: unknown;
   try {
-    value = JSON.parse(json);
+    // null is absent
+    value = JSON.parse(json, (_key, given) => given ?? undefined);
   } catch (error) {
     throw bad(`JSON is wanted, it says: ${error instanceof Error ? error.message.slice(0, TEXT_LIMIT) : ''}`);
   }

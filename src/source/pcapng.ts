@@ -4,7 +4,7 @@
  * In      a feed that stands at a Section Header Block.
  * Out     batches of frames that lie in the reader's own block; interfaces, names and losses as their blocks come by. Blocks of other kinds are passed over.
  * Errors  a cut or lying block ends the source with a loss that names its byte; whatever precedes it has been handed out.
- * Not     Decryption Secrets Blocks are never read: keys stay where they are. A simple packet has no time stamp: it gets that of the frame before it.
+ * Not     Decryption Secrets Blocks are never read: keys stay where they are. A simple packet has no time stamp: it gets that of the frame before it, and the first of all gets the epoch.
  * Source  draft-ietf-opsawg-pcapng; the obsolete Packet Block is its appendix A.
  */
 import { BLOCK_LENGTH, BlockWindow } from './block-window.ts';
@@ -174,6 +174,7 @@ export class PcapngSource implements FrameSource {
         if (type === PACKET) this.#dropped(view.getUint16(position + 10, little), DROPS_UNKNOWN, timeNs[count]!);
       } else if (type === SIMPLE_PACKET) {
         if (total < SIMPLE_PACKET_MIN_LEN || interfaceCount === 0 || view.getUint32(position + total - 4, little) !== total) break;
+        if (!this.base.fixed) this.base.fix(0);
         const wire = view.getUint32(position + 8, little);
         const { snapLength } = this.interfaces[first]!;
         offset[count] = position + SIMPLE_PACKET_DATA;
