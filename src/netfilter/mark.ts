@@ -15,6 +15,8 @@ export interface Mark {
 export type MarkExpression =
   | { readonly op: 'constant'; readonly value: number }
   | { readonly op: 'mark' }
+  /** A value that is not known: chance, a map. */
+  | { readonly op: 'unknown'; readonly text: string }
   | { readonly op: 'connmark' }
   | { readonly op: '&' | '|' | '^'; readonly left: MarkExpression; readonly right: MarkExpression }
   | { readonly op: '<<' | '>>'; readonly left: MarkExpression; readonly bits: number };
@@ -45,6 +47,8 @@ export function evaluateMark(expression: MarkExpression, mark: Mark, connmark: M
       return mark;
     case 'connmark':
       return connmark;
+    case 'unknown':
+      return unknownMark(expression.text);
     case '<<':
     case '>>': {
       const left = evaluateMark(expression.left, mark, connmark);

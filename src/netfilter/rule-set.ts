@@ -132,23 +132,6 @@ export function isBuiltinTable(table: string): boolean {
   return Object.hasOwn(builtin, table);
 }
 
-/**
- * `nft -j list ruleset` repeats the tables of iptables-nft, with the parts that only iptables can name left opaque. Leaves out those that an iptables-save of the nf_tables variant printed.
- *
- * @param nft   the rule set read from nft
- * @param saved the rule sets read from iptables-save and ip6tables-save
- */
-export function withoutRepeated(nft: RuleSet, saved: readonly RuleSet[]): RuleSet {
-  const printed = new Set<string>();
-  for (const set of saved) {
-    if (set.dialect !== 'iptables' || set.variant === 'legacy') continue;
-    for (const table of set.tables) printed.add(`${table.family} ${table.name}`);
-  }
-  const tables = nft.tables.filter((table) => !printed.has(`${table.family} ${table.name}`));
-  if (tables.length === nft.tables.length) return nft;
-  return { ...nft, tables, families: familiesIn(tables) };
-}
-
 export function familiesIn(tables: readonly Table[]): Family[] {
   const seen = new Set<Family>();
   for (const table of tables) for (const family of tableFamilies(table.family)) seen.add(family);
