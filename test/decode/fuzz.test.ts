@@ -86,6 +86,7 @@ const made: readonly [linkType: number, frame: Bytes][] = [
   [1, ethernet(ETHERTYPE.ipv6, ipv6({ next: 58 }, icmp(1, 4, v6)))],
   [1, nodes(4, v4)],
   [1, nodes(41, v6)],
+  [1, ethernet(ETHERTYPE.ipv6, ipv6({ next: 4 }, v4))],
   [1, nodes(47, gre(ETHERTYPE.teb, ethernet(ETHERTYPE.ipv4, v4), 0x2000, zeros(4)))],
   [1, nodes(17, udp(50000, 4789, vxlan(42, ethernet(ETHERTYPE.ipv4, v4))))],
   [1, nodes(17, udp(50000, 6081, geneve(42, ETHERTYPE.teb, ethernet(ETHERTYPE.ipv6, v6), zeros(8))))],

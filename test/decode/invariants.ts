@@ -13,6 +13,12 @@ export function checkInvariants(p: Packet): void {
   if (p.quoteOffset !== 0) assert.ok(inFrame(p.quoteOffset), 'the quote lies in the frame');
   assert.ok(p.limit <= p.wireEnd && p.limit <= p.end, 'limit ends before wireEnd and end');
   assert.ok(p.ipVersion === 0 || p.ipVersion === 4 || p.ipVersion === 6);
+  if (p.ipVersion === 4) assert.ok((p.src0 | p.src1 | p.src2 | p.dst0 | p.dst1 | p.dst2) === 0, 'an IPv4 address is one word');
+  if (p.outerVersion === 4)
+    assert.ok(
+      (p.outerSrc0 | p.outerSrc1 | p.outerSrc2 | p.outerDst0 | p.outerDst1 | p.outerDst2) === 0,
+      'an outer IPv4 address is one word',
+    );
   assert.ok(p.hasPorts || (p.srcPort === 0 && p.dstPort === 0), 'ports only where there are some');
   assert.ok(!p.hasTcp || (p.hasPorts && p.protocol === 6), 'a TCP header has ports');
   assert.ok(!(p.hasPorts && p.fragmentOffset !== 0), 'a later fragment has no ports');

@@ -173,3 +173,8 @@ test('decodeFrame() keeps nothing of one packet for the next', () => {
   assert.equal(summary(decode(v4, RAW, v4.length, v4.length, used)), V4);
   assert.equal(summary(decode([], 1, 0, 0, used)), 'no ip; stop ethernet length 0/14');
 });
+
+test('decodeFrame() leaves nothing of an outer IPv6 address in an inner IPv4 one', () => {
+  const p = decode(over6(PROTOCOL.ipip, v4), RAW);
+  assert.deepEqual([p.src0, p.src1, p.src2, p.dst0, p.dst1, p.dst2], [0, 0, 0, 0, 0, 0]);
+});
