@@ -138,7 +138,7 @@ function waysThrough(candidate: Candidate, facts: ConnectionFacts, handed: boole
     (found): ChainInput => ({
       ...found,
       ...(local === undefined || proxied ? {} : { destination: local }),
-      ...(proxied ? {} : { source: facts.source }),
+      ...(proxied ? { directSource: facts.source } : { source: facts.source }),
     }),
   );
   const chains = new Set(inputs.flatMap((input) => findFilterChains(listener, input)));

@@ -6,7 +6,7 @@
  * the second-best value. An input that is not known branches over all values that chains name.
  * Source: source/common/listener_manager/filter_chain_manager_impl.cc (findFilterChain and what it calls), listener_components.proto (FilterChainMatch).
  */
-import { type Cidr, cidrContains, formatIp, type Ip, isLoopback, parseIp } from '../net/address.ts';
+import { type Cidr, cidrContains, formatIp, type Ip, parseIp } from '../net/address.ts';
 import type { Reason } from '../record/reason.ts';
 import type { FilterChain } from './filter-chain.ts';
 import type { Listener } from './listener.ts';
@@ -14,8 +14,9 @@ import type { Listener } from './listener.ts';
 /** What the listener filters found out, and the addresses. Absent is unknown. */
 export interface ChainInput {
   readonly destination?: { readonly ip: string; readonly port: number };
-  /** Direct peer. */
   readonly source?: { readonly ip: string; readonly port: number };
+  /** The peer of the TCP connection, where it is another than the source: the PROXY protocol names the source then. */
+  readonly directSource?: { readonly ip: string };
   /** Lower case; '' none. */
   readonly serverName?: string;
   /** `raw_buffer` or `tls`. */
@@ -59,28 +60,24 @@ function portKey(port: number | undefined): string {
   return port === undefined || port === 0 ? '' : String(port);
 }
 
-const everywhere: readonly Cidr[] = [
-  { family: 4, words: [0, 0, 0, 0], prefix: 0 },
-  { family: 6, words: [0, 0, 0, 0], prefix: 0 },
-];
-
-/** Longest prefix first. The zero prefix and no prefix are one. */
+/**
+ * Longest prefix first; no prefix stands for all addresses. Where some chains name no prefix and others the one of length 0, Envoy keeps both under the same key and takes either:
+ * its own order of them is not defined.
+ */
 function pickAddress(
   chains: readonly FilterChain[],
   rangesOf: (chain: FilterChain) => readonly Cidr[],
   ip: Ip | undefined,
 ): FilterChain[][] {
-  const ranges = (chain: FilterChain) => (rangesOf(chain).length === 0 ? everywhere : rangesOf(chain));
   if (ip === undefined)
-    return pick(
-      chains,
-      (chain) => ranges(chain).map((range) => (range.prefix === 0 ? '' : `${formatIp(range)}/${range.prefix}`)),
-      undefined,
-    );
-  let longest = -1;
+    return pick(chains, (chain) => orNone(rangesOf(chain).map((range) => `${formatIp(range)}/${range.prefix}`)), undefined);
+  let longest = 0;
   for (const chain of chains)
-    for (const range of ranges(chain)) if (range.prefix > longest && cidrContains(range, ip)) longest = range.prefix;
-  return [chains.filter((chain) => ranges(chain).some((range) => range.prefix === longest && cidrContains(range, ip)))];
+    for (const range of rangesOf(chain)) if (range.prefix > longest && cidrContains(range, ip)) longest = range.prefix;
+  const named = chains.filter((chain) => rangesOf(chain).some((range) => range.prefix === longest && cidrContains(range, ip)));
+  const open = longest > 0 ? [] : chains.filter((chain) => rangesOf(chain).length === 0);
+  if (named.length === 0 || open.length === 0) return [named.length > 0 ? named : open];
+  return [named, open];
 }
 
 /** `www.example.com`, `.example.com`, `.com`, none. */
@@ -95,7 +92,8 @@ export function serverNameKeys(serverName: string): string[] {
 /** `undefined` when an address that would tell is unknown. */
 function isLocal(input: ChainInput): boolean | undefined {
   if (input.source === undefined) return undefined;
-  if (isLoopback(input.source.ip)) return true;
+  // Of 127.0.0.0/8 Envoy takes this one address for the loopback.
+  if (input.source.ip === '127.0.0.1' || input.source.ip === '::1') return true;
   return input.destination === undefined ? undefined : input.source.ip === input.destination.ip;
 }
 
@@ -119,7 +117,7 @@ const steps: readonly Step[] = [
       (chain) => orNone(chain.match.applicationProtocols),
       applicationProtocols === undefined ? undefined : [...applicationProtocols, ''],
     ),
-  (chains, { source }) => pickAddress(chains, (chain) => chain.match.directSourcePrefixRanges, ipOf(source)),
+  (chains, { source, directSource }) => pickAddress(chains, (chain) => chain.match.directSourcePrefixRanges, ipOf(directSource ?? source)),
   (chains, input) => pick(chains, (chain) => [chain.match.sourceType === 'ANY' ? '' : chain.match.sourceType], sourceTypeKeys(input)),
   (chains, { source }) => pickAddress(chains, (chain) => chain.match.sourcePrefixRanges, ipOf(source)),
   (chains, { source }) =>
@@ -163,7 +161,8 @@ export function whyRejected(chain: FilterChain, input: ChainInput): Reason {
     !applicationProtocols.some((name) => match.applicationProtocols.includes(name))
   )
     return 'application-protocol-mismatch';
-  if (outside(match.directSourcePrefixRanges, ipOf(source)) || outside(match.sourcePrefixRanges, ipOf(source))) return 'source-mismatch';
+  if (outside(match.directSourcePrefixRanges, ipOf(input.directSource ?? source)) || outside(match.sourcePrefixRanges, ipOf(source)))
+    return 'source-mismatch';
   if (match.sourceType !== 'ANY' && isLocal(input) !== undefined && (match.sourceType === 'EXTERNAL') === isLocal(input))
     return 'source-mismatch';
   if (match.sourcePorts.length > 0 && source !== undefined && !match.sourcePorts.includes(source.port)) return 'source-mismatch';
