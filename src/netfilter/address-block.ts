@@ -1,7 +1,7 @@
 /**
  * Sets of addresses as rules write them: CIDR blocks, address/mask with holes, ranges.
  */
-import { type Family, type Ip, formatIp, parseCidr, parseIp } from '../net/address.ts';
+import { type Family, formatIp, type Ip, parseCidr, parseIp } from '../net/address.ts';
 
 export type Words = readonly [number, number, number, number];
 

@@ -104,7 +104,9 @@ function familyOf({ source, destination }: PacketQuery): Family {
   const from = parseIp(source.ip);
   const to = parseIp(destination.ip);
   if (from === undefined || to === undefined || from.family !== to.family)
-    throw new TypeError(`Cannot evaluate a packet from "${source.ip}" to "${destination.ip}": both must be addresses of one family, they are not`);
+    throw new TypeError(
+      `Cannot evaluate a packet from "${source.ip}" to "${destination.ip}": both must be addresses of one family, they are not`,
+    );
   return from.family;
 }
 

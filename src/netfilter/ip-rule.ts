@@ -73,7 +73,8 @@ export function ruleForMark(
   for (const rule of rules) {
     if (rule.fwmark === undefined) continue;
     const byMark = ((packet.mark ^ rule.fwmark.value) & rule.fwmark.mask) === 0;
-    const rest = within(rule.from, packet.source) && within(rule.to, packet.destination) && (rule.iif === undefined || rule.iif === packet.in);
+    const rest =
+      within(rule.from, packet.source) && within(rule.to, packet.destination) && (rule.iif === undefined || rule.iif === packet.in);
     if ((byMark && rest) === rule.negated) continue;
     if (rule.other.length > 0 || rule.oif !== undefined) return 'unknown';
     return rule;

@@ -6,23 +6,23 @@
  * Source: iptables/iptables.c list_entries(), print_rule(); the print functions of iptables/extensions.
  */
 import type { Family } from '../net/address.ts';
-import { RuleError, parseRuleWords } from './iptables-rule.ts';
+import { parseRuleWords, RuleError } from './iptables-rule.ts';
 import { hiddenMatch, opaqueMatch } from './match/opaque.ts';
 import { protocolName } from './protocol-names.ts';
-import type { Word } from './rule-words.ts';
 import {
+  builtinChain,
   type Chain,
   MAX_RULES,
   MAX_WARNINGS,
+  makeRule,
   type Part,
   type Rule,
   type RuleSet,
   RulesSyntaxError,
   type Table,
   type Variant,
-  builtinChain,
-  makeRule,
 } from './rule-set.ts';
+import type { Word } from './rule-words.ts';
 import { iptablesTargets } from './targets.ts';
 
 const CHAIN = /^Chain (\S+) \((?:policy (ACCEPT|DROP)(?: (\S+) packets, (\S+) bytes)?|(-?\d+) references)\)/;
@@ -81,10 +81,14 @@ export function parseListing(text: string, options: { family?: Family; variant?:
     }
     if (chain === undefined) {
       if (trimmed.startsWith('#')) continue;
-      throw new RulesSyntaxError(`Cannot read the listing: a chain ("Chain NAME (policy …)") must come first, there is "${trimmed.slice(0, 60)}"`, number);
+      throw new RulesSyntaxError(
+        `Cannot read the listing: a chain ("Chain NAME (policy …)") must come first, there is "${trimmed.slice(0, 60)}"`,
+        number,
+      );
     }
     chain.lines.push({ text: line, number, layout });
-    if (number > MAX_RULES) throw new RulesSyntaxError(`Cannot read the listing: it must have at most ${MAX_RULES} lines, it has more`, number);
+    if (number > MAX_RULES)
+      throw new RulesSyntaxError(`Cannot read the listing: it must have at most ${MAX_RULES} lines, it has more`, number);
   }
   const guessed: Family = /^.*(?:::\/0|\sip6tables\s)/m.test(text) ? 6 : 4;
   const family = options.family ?? groups.find((one) => one.family !== undefined)?.family ?? guessed;
@@ -131,7 +135,8 @@ function finish(
   const rules: Rule[] = [];
   for (const { text, number, layout } of draft.lines) {
     const parsed = readRule(text, layout, family, chains);
-    if (parsed === undefined) throw new RulesSyntaxError(`Cannot read the listing: a rule must follow its columns, there is "${text.trim().slice(0, 60)}"`, number);
+    if (parsed === undefined)
+      throw new RulesSyntaxError(`Cannot read the listing: a rule must follow its columns, there is "${text.trim().slice(0, 60)}"`, number);
     if (parsed.hidden) lossy.hidden = true;
     for (const unknown of parsed.unknown) if (warnings.length < MAX_WARNINGS) warnings.push(`Line ${number}: ${unknown}`);
     rules.push(
@@ -157,7 +162,7 @@ interface Row {
 function count(text: string): number | undefined {
   const m = /^(\d+)([KMGT]?)$/.exec(text);
   if (m === null) return undefined;
-  return Number(m[1]) * { '': 1, 'K': 1e3, 'M': 1e6, 'G': 1e9, 'T': 1e12 }[m[2] as '' | 'K']!;
+  return Number(m[1]) * { '': 1, K: 1e3, M: 1e6, G: 1e9, T: 1e12 }[m[2] as '' | 'K']!;
 }
 
 function readRule(line: string, layout: Layout, family: Family, chains: ReadonlySet<string>): Row | undefined {
@@ -209,7 +214,8 @@ function readRule(line: string, layout: Layout, family: Family, chains: Readonly
     const host = text.replace(/^!/, '');
     if (host === 'anywhere' || host === '0.0.0.0/0' || host === '::/0') continue;
     const numeric = host === 'localhost' ? (family === 4 ? '127.0.0.1' : '::1') : host;
-    if (/^[\da-f:.]+(?:\/[\da-f:.]+)?$/i.test(numeric) && /[.:]/.test(numeric)) option(name, text.startsWith('!') ? `!${numeric}` : numeric);
+    if (/^[\da-f:.]+(?:\/[\da-f:.]+)?$/i.test(numeric) && /[.:]/.test(numeric))
+      option(name, text.startsWith('!') ? `!${numeric}` : numeric);
     else hidden.push(`the address of ${host}`);
   }
   const { extra, goto, unread } = readExtra(rest, protocol.replace(/^!/, ''), target);
@@ -247,7 +253,11 @@ function spelled(words: readonly Word[]): string {
 type Extra = { text: string; quoted: boolean }[];
 
 /** What the extensions print, to the options that they stand for. `$1` … are the groups; `!` before a value negates. */
-const phrases: readonly { readonly pattern: RegExp; readonly options: (m: RegExpExecArray, protocol: string) => string[]; readonly of?: 'target' }[] = [
+const phrases: readonly {
+  readonly pattern: RegExp;
+  readonly options: (m: RegExpExecArray, protocol: string) => string[];
+  readonly of?: 'target';
+}[] = [
   { pattern: /^\/\*(.*?)\*\//, options: (m) => ['-m', 'comment', '--comment', m[1]!.trim()] },
   { pattern: /^(?:tcp|udp|udplite|sctp|dccp)(?=\s|$)/, options: () => [] },
   { pattern: /^(dpts?|spts?):(!?)(\S+)/, options: (m) => [...not(m[2]), m[1]!.startsWith('d') ? '--dport' : '--sport', m[3]!] },
@@ -257,30 +267,61 @@ const phrases: readonly { readonly pattern: RegExp; readonly options: (m: RegExp
     options: (m) => ['-m', 'multiport', ...not(m[2]), `--${m[1]}`, m[3]!],
   },
   { pattern: /^(!?)\s*owner socket exists/, options: (m) => ['-m', 'owner', ...not(m[1]), '--socket-exists'] },
-  { pattern: /^(!?)\s*owner (UID|GID) match (\S+)/, options: (m) => ['-m', 'owner', ...not(m[1]), m[2] === 'UID' ? '--uid-owner' : '--gid-owner', m[3]!] },
+  {
+    pattern: /^(!?)\s*owner (UID|GID) match (\S+)/,
+    options: (m) => ['-m', 'owner', ...not(m[1]), m[2] === 'UID' ? '--uid-owner' : '--gid-owner', m[3]!],
+  },
   { pattern: /^(mark|connmark) match\s+(!?)\s*(\S+)/, options: (m) => ['-m', m[1]!, ...not(m[2]), '--mark', m[3]!] },
-  { pattern: /^(!?)\s*(ctstate|ctdir|ctproto|ctorigsrc|ctorigdst) (\S+)/, options: (m) => ['-m', 'conntrack', ...not(m[1]), `--${m[2]}`, m[3]!] },
+  {
+    pattern: /^(!?)\s*(ctstate|ctdir|ctproto|ctorigsrc|ctorigdst) (\S+)/,
+    options: (m) => ['-m', 'conntrack', ...not(m[1]), `--${m[2]}`, m[3]!],
+  },
   { pattern: /^(!?)\s*state ([A-Z,]+)/, options: (m) => ['-m', 'state', ...not(m[1]), '--state', m[2]!] },
   { pattern: /^ADDRTYPE match (dst|src)-type (!?)(\S+)/, options: (m) => ['-m', 'addrtype', ...not(m[2]), `--${m[1]}-type`, m[3]!] },
   { pattern: /^(!?)\s*source IP range (!?)\s*(\S+)/, options: (m) => ['-m', 'iprange', ...not(m[1] || m[2]), '--src-range', m[3]!] },
   { pattern: /^(!?)\s*destination IP range (!?)\s*(\S+)/, options: (m) => ['-m', 'iprange', ...not(m[1] || m[2]), '--dst-range', m[3]!] },
-  { pattern: /^(!?)icmptype (\d+)(?: code (\d+))?/, options: (m) => ['-m', 'icmp', ...not(m[1]), '--icmp-type', m[3] === undefined ? m[2]! : `${m[2]}/${m[3]}`] },
+  {
+    pattern: /^(!?)icmptype (\d+)(?: code (\d+))?/,
+    options: (m) => ['-m', 'icmp', ...not(m[1]), '--icmp-type', m[3] === undefined ? m[2]! : `${m[2]}/${m[3]}`],
+  },
   { pattern: /^icmp (!?)([a-z-]+)/, options: (m) => ['-m', 'icmp', ...not(m[1]), '--icmp-type', m[2]!] },
-  { pattern: /^(!?)ipv6-icmptype (\d+)(?: code (\d+))?/, options: (m) => ['-m', 'icmp6', ...not(m[1]), '--icmpv6-type', m[3] === undefined ? m[2]! : `${m[2]}/${m[3]}`] },
+  {
+    pattern: /^(!?)ipv6-icmptype (\d+)(?: code (\d+))?/,
+    options: (m) => ['-m', 'icmp6', ...not(m[1]), '--icmpv6-type', m[3] === undefined ? m[2]! : `${m[2]}/${m[3]}`],
+  },
   { pattern: /^ipv6-icmp (!?)([a-z-]+)/, options: (m) => ['-m', 'icmp6', ...not(m[1]), '--icmpv6-type', m[2]!] },
-  { pattern: /^statistic mode (?:random(?: !)? probability \S+|nth(?: !)? every \d+(?: packet \d+)?)/, options: (m) => ['-m', 'statistic', '--mode', m[0]] },
+  {
+    pattern: /^statistic mode (?:random(?: !)? probability \S+|nth(?: !)? every \d+(?: packet \d+)?)/,
+    options: (m) => ['-m', 'statistic', '--mode', m[0]],
+  },
   { pattern: /^limit: avg \S+ burst \d+/, options: (m) => ['-m', 'limit', '--limit', m[0]] },
   { pattern: /^(?:!\s*)?match-set \S+ \S+/, options: (m) => ['-m', 'set', '--match-set', m[0]] },
-  { pattern: /^redir ports (\S+)( random)?/, options: (m) => ['--to-ports', m[1]!, ...(m[2] === undefined ? [] : ['--random'])], of: 'target' },
+  {
+    pattern: /^redir ports (\S+)( random)?/,
+    options: (m) => ['--to-ports', m[1]!, ...(m[2] === undefined ? [] : ['--random'])],
+    of: 'target',
+  },
   { pattern: /^to:(\S+)/, options: (m) => ['to', m[1]!], of: 'target' },
   { pattern: /^(?:random-fully|random|persistent)(?=\s|$)/, options: (m) => [`--${m[0]}`], of: 'target' },
-  { pattern: /^TPROXY redirect (\S+):(\d+) mark (\S+)/, options: (m) => ['--on-port', m[2]!, '--on-ip', m[1]!, '--tproxy-mark', m[3]!], of: 'target' },
-  { pattern: /^(?:CONN)?MARK (set|xset|and|or|xor) (\S+)/, options: (m) => [`--${m[1] === 'xset' ? 'set-xmark' : `${m[1]}-mark`}`, m[2]!], of: 'target' },
+  {
+    pattern: /^TPROXY redirect (\S+):(\d+) mark (\S+)/,
+    options: (m) => ['--on-port', m[2]!, '--on-ip', m[1]!, '--tproxy-mark', m[3]!],
+    of: 'target',
+  },
+  {
+    pattern: /^(?:CONN)?MARK (set|xset|and|or|xor) (\S+)/,
+    options: (m) => [`--${m[1] === 'xset' ? 'set-xmark' : `${m[1]}-mark`}`, m[2]!],
+    of: 'target',
+  },
   { pattern: /^CONNMARK (save|restore)(?: nfmask (\S+) ctmask ~?(\S+)| mask (\S+))?/, options: (m) => connmark(m), of: 'target' },
   { pattern: /^CT ((?:zone|zone-orig|zone-reply)) (\S+)/, options: (m) => [`--${m[1]}`, m[2]!], of: 'target' },
   { pattern: /^(?:CT notrack|NOTRACK)/, options: () => ['--notrack'], of: 'target' },
   { pattern: /^reject-with (\S+)/, options: (m) => ['--reject-with', m[1]!], of: 'target' },
-  { pattern: /^LOG flags \d+ level \d+(?: prefix "((?:[^"\\]|\\.)*)")?/, options: (m) => (m[1] === undefined ? [] : ['--log-prefix', m[1]]), of: 'target' },
+  {
+    pattern: /^LOG flags \d+ level \d+(?: prefix "((?:[^"\\]|\\.)*)")?/,
+    options: (m) => (m[1] === undefined ? [] : ['--log-prefix', m[1]]),
+    of: 'target',
+  },
   { pattern: /^nflog-prefix\s+"?((?:[^"\\]|\\.)*?)"?(?=\s+nflog-|$)/, options: (m) => ['--nflog-prefix', m[1]!], of: 'target' },
   { pattern: /^nflog-(group|size|threshold|range) (\d+)/, options: (m) => [`--nflog-${m[1]}`, m[2]!], of: 'target' },
 ];
@@ -295,7 +336,11 @@ function connmark(m: RegExpExecArray): string[] {
 }
 
 /** Reads the last column; what it does not understand is returned as it stands. */
-function readExtra(text: string, protocol: string, target: string | undefined): { extra: { matches: Extra; target: Extra }; goto: boolean; unread: string } {
+function readExtra(
+  text: string,
+  protocol: string,
+  target: string | undefined,
+): { extra: { matches: Extra; target: Extra }; goto: boolean; unread: string } {
   const extra = { matches: [] as Extra, target: [] as Extra };
   const unread: string[] = [];
   let goto = false;
@@ -312,7 +357,14 @@ function readExtra(text: string, protocol: string, target: string | undefined): 
       if (m === null || m[0] === '' || (of === 'target' && opaqueTarget)) continue;
       const list = of === 'target' ? extra.target : extra.matches;
       for (const [i, word] of options(m, protocolName(protocol)).entries()) {
-        const name = word === 'to' && i === 0 && of === 'target' ? (target === 'SNAT' ? '--to-source' : target === 'NETMAP' ? '--to' : '--to-destination') : word;
+        const name =
+          word === 'to' && i === 0 && of === 'target'
+            ? target === 'SNAT'
+              ? '--to-source'
+              : target === 'NETMAP'
+                ? '--to'
+                : '--to-destination'
+            : word;
         list.push({ text: name, quoted: !(name === '!' || name === '-m' || name.startsWith('--')) });
       }
       rest = rest.slice(m[0].length).trimStart();

@@ -15,8 +15,8 @@ import { opaqueMatch } from './match/opaque.ts';
 import type { ProtocolMatch } from './match/protocol.ts';
 import { iptablesMatches } from './matches.ts';
 import { isProtocol, protocolName } from './protocol-names.ts';
-import type { Word } from './rule-words.ts';
 import type { Part, RuleCounters } from './rule-set.ts';
+import type { Word } from './rule-words.ts';
 import type { JumpTarget } from './target/jump.ts';
 import { opaqueTarget } from './target/opaque.ts';
 import type { Target } from './target/target.ts';
@@ -96,7 +96,11 @@ function optionsOf(words: readonly Word[]): Option[] {
     const isOption = !quoted && /^(?:-[a-zA-Z46]|--[a-zA-Z][\w-]*=?.*)$/.test(text);
     if (isOption) {
       const equals = text.startsWith('--') ? text.indexOf('=') : -1;
-      options.push({ name: equals === -1 ? text : text.slice(0, equals), negated: negateNext, values: equals === -1 ? [] : [text.slice(equals + 1)] });
+      options.push({
+        name: equals === -1 ? text : text.slice(0, equals),
+        negated: negateNext,
+        values: equals === -1 ? [] : [text.slice(equals + 1)],
+      });
       negateNext = false;
     } else if (last === undefined) throw new RuleError(`an option must come first, it is "${text}"`);
     else {
@@ -130,30 +134,51 @@ export function parseRuleWords(words: readonly Word[], family: Family, chains: (
     const { name, negated, values } = option;
     const value = values[0];
     const meaning = Object.hasOwn(generic, name) ? generic[name] : undefined;
-    if (meaning !== undefined && meaning !== 'wait' && meaning !== 'flag' && meaning !== 'fragment' && !meaning.startsWith('ipv') && value === undefined)
+    if (
+      meaning !== undefined &&
+      meaning !== 'wait' &&
+      meaning !== 'flag' &&
+      meaning !== 'fragment' &&
+      !meaning.startsWith('ipv') &&
+      value === undefined
+    )
       throw new RuleError(`the option "${name}" must have a value, it has none`);
     switch (meaning) {
       case 'protocol': {
-        if (!isProtocol(value!) && value !== 'all' && value !== '0') throw new RuleError(`a protocol must follow "${name}", it is "${value}"`);
+        if (!isProtocol(value!) && value !== 'all' && value !== '0')
+          throw new RuleError(`a protocol must follow "${name}", it is "${value}"`);
         if (value === 'all' || value === '0') {
-          if (negated) builtin.push({ kind: 'protocol', negated: false, protocols: [], text: optionText(option) } satisfies ProtocolMatch as Match);
+          if (negated)
+            builtin.push({ kind: 'protocol', negated: false, protocols: [], text: optionText(option) } satisfies ProtocolMatch as Match);
           break;
         }
         if (!negated) protocolSeen = protocolName(value!);
-        builtin.push({ kind: 'protocol', negated, protocols: [protocolName(value!)], text: optionText(option) } satisfies ProtocolMatch as Match);
+        builtin.push({
+          kind: 'protocol',
+          negated,
+          protocols: [protocolName(value!)],
+          text: optionText(option),
+        } satisfies ProtocolMatch as Match);
         break;
       }
       case 'source':
       case 'destination': {
         const blocks = value!.split(',').map((text) => addressBlock(text, family, name));
         const list = meaning === 'source' ? sources : destinations;
-        for (const block of blocks) list.push({ kind: 'address', side: meaning, negated, blocks: [block], text: `${negated ? '! ' : ''}${name} ${block.text}` });
+        for (const block of blocks)
+          list.push({ kind: 'address', side: meaning, negated, blocks: [block], text: `${negated ? '! ' : ''}${name} ${block.text}` });
         if (negated && blocks.length > 1) throw new RuleError(`one address must follow "! ${name}", there are ${blocks.length}`);
         break;
       }
       case 'in':
       case 'out':
-        builtin.push({ kind: 'interface', direction: meaning, negated, patterns: [value!], text: optionText(option) } satisfies InterfaceMatch as Match);
+        builtin.push({
+          kind: 'interface',
+          direction: meaning,
+          negated,
+          patterns: [value!],
+          text: optionText(option),
+        } satisfies InterfaceMatch as Match);
         break;
       case 'fragment':
         builtin.push({ kind: 'fragment', negated, text: optionText(option) } satisfies FragmentMatch as Match);
@@ -211,7 +236,9 @@ export function parseRuleWords(words: readonly Word[], family: Family, chains: (
     parts.push({ part: 'target', target: parsed });
   }
   const pairs = (sources.length === 0 ? [undefined] : sources).flatMap((source) =>
-    (destinations.length === 0 ? [undefined] : destinations).map((destination) => [source, destination].filter((match) => match !== undefined)),
+    (destinations.length === 0 ? [undefined] : destinations).map((destination) =>
+      [source, destination].filter((match) => match !== undefined),
+    ),
   );
   const all = pairs.map((addresses) => [...addresses.map((match) => ({ part: 'match', match }) as const), ...parts]);
   return {
@@ -278,7 +305,8 @@ function parseTarget(
   chains: (name: string) => boolean,
 ): Target {
   const known = targetsByName.get(name);
-  if (how === 'goto' || (chains(name) && known === undefined)) return { kind: 'jump', how, chain: name, text: name } satisfies JumpTarget as Target;
+  if (how === 'goto' || (chains(name) && known === undefined))
+    return { kind: 'jump', how, chain: name, text: name } satisfies JumpTarget as Target;
   const text = [name, ...options.map(optionText)].join(' ');
   if (known === undefined) return opaqueTarget(name, text);
   const strange = known.options !== 'any' && options.some((option) => !known.options.includes(option.name));

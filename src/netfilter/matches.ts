@@ -61,7 +61,8 @@ const byKind = new Map(matchTypes.map((type) => [type.kind, type]));
 
 function typeOf(match: Match): MatchType {
   const type = byKind.get(match.kind);
-  if (type === undefined) throw new TypeError(`Cannot judge the match "${match.text}": its kind must be a known one, it is "${match.kind}"`);
+  if (type === undefined)
+    throw new TypeError(`Cannot judge the match "${match.text}": its kind must be a known one, it is "${match.kind}"`);
   return type;
 }
 

@@ -1,10 +1,11 @@
 /**
  * What rules name: the users, groups and interfaces that they can tell apart. One representative of each class is enough to try when an input is unknown.
  */
-import type { Named } from './packet-state.ts';
+
 import type { InterfaceMatch } from './match/interface.ts';
 import type { OwnerMatch } from './match/owner.ts';
 import type { NumberRange } from './number-range.ts';
+import type { Named } from './packet-state.ts';
 import type { RuleSet } from './rule-set.ts';
 
 const MAX_CLASSES = 256;
@@ -53,7 +54,8 @@ function representatives(ranges: readonly NumberRange[]): number[] {
 export function namedIn(ruleSets: readonly RuleSet[]): Named {
   const raws = ruleSets.map(collect);
   const interfaces = new Set<string>(['lo']);
-  for (const { patterns } of raws) for (const pattern of patterns) interfaces.add(pattern.endsWith('+') ? `${pattern.slice(0, -1)}~` : pattern);
+  for (const { patterns } of raws)
+    for (const pattern of patterns) interfaces.add(pattern.endsWith('+') ? `${pattern.slice(0, -1)}~` : pattern);
   return {
     uids: representatives(raws.flatMap(({ uids }) => uids)),
     gids: representatives(raws.flatMap(({ gids }) => gids)),

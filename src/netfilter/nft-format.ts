@@ -2,7 +2,7 @@
  * Spells an nft rule from its JSON the way `nft list ruleset` does. What has no spelling here stands as JSON.
  * Source: nft(8), libnftables-json(5).
  */
-import { type Json, isObject, onlyKey, text } from './nft-json.ts';
+import { isObject, type Json, onlyKey, text } from './nft-json.ts';
 
 export function formatRule(expressions: readonly Json[]): string {
   return expressions.map(formatStatement).join(' ');
@@ -74,11 +74,15 @@ export function formatExpression(value: Json): string {
   if (['&', '|', '^', '<<', '>>'].includes(key) && Array.isArray(inner)) return inner.map(formatExpression).join(` ${key} `);
   if (!isObject(inner)) return JSON.stringify(value);
   if (key === 'payload' && text(inner.field) !== undefined) return `${text(inner.protocol)} ${text(inner.field)}`;
-  if (key === 'meta') return /^(?:iifname|oifname|iif|oif|skuid|skgid|mark)$/.test(String(inner.key)) ? bareMeta(String(inner.key)) : `meta ${text(inner.key)}`;
+  if (key === 'meta')
+    return /^(?:iifname|oifname|iif|oif|skuid|skgid|mark)$/.test(String(inner.key))
+      ? bareMeta(String(inner.key))
+      : `meta ${text(inner.key)}`;
   if (key === 'ct') return ['ct', text(inner.dir), text(inner.family), text(inner.key)].filter((word) => word !== undefined).join(' ');
   if (key === 'prefix') return `${formatExpression(inner.addr ?? null)}/${formatExpression(inner.len ?? null)}`;
   if (key === 'elem') return formatExpression(inner.val ?? null);
-  if (key === 'fib') return `fib ${Array.isArray(inner.flags) ? inner.flags.map(formatExpression).join(' . ') : (text(inner.flags) ?? '')} ${text(inner.result)}`;
+  if (key === 'fib')
+    return `fib ${Array.isArray(inner.flags) ? inner.flags.map(formatExpression).join(' . ') : (text(inner.flags) ?? '')} ${text(inner.result)}`;
   return JSON.stringify(value);
 }
 

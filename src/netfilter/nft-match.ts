@@ -16,11 +16,11 @@ import type { MarkMatch } from './match/mark.ts';
 import type { Match } from './match/match.ts';
 import { opaqueMatch } from './match/opaque.ts';
 import type { OwnerMatch } from './match/owner.ts';
-import { type PortsMatch, impliedProtocols } from './match/ports.ts';
+import { impliedProtocols, type PortsMatch } from './match/ports.ts';
 import type { ProtocolMatch } from './match/protocol.ts';
-import { type TcpFlagsMatch, parseTcpFlags } from './match/tcp.ts';
+import { parseTcpFlags, type TcpFlagsMatch } from './match/tcp.ts';
 import { formatStatement } from './nft-format.ts';
-import { type Json, isObject, number, onlyKey, text } from './nft-json.ts';
+import { isObject, type Json, number, onlyKey, text } from './nft-json.ts';
 import type { NumberRange } from './number-range.ts';
 import { isProtocol, protocolName, servicePort } from './protocol-names.ts';
 
@@ -106,9 +106,20 @@ function all<T>(list: readonly Json[] | undefined, one: (value: Json) => T | und
 }
 
 /** Numbers, ranges, names that `named` knows, and comparisons; not negated: that is left to the match. */
-function ranges(condition: Condition, limit: number, named: (name: string) => number | undefined = () => undefined): NumberRange[] | undefined {
+function ranges(
+  condition: Condition,
+  limit: number,
+  named: (name: string) => number | undefined = () => undefined,
+): NumberRange[] | undefined {
   const whole = (value: Json): number | undefined => {
-    const found = typeof value === 'number' ? value : typeof value === 'string' ? (/^(?:\d+|0x[\da-f]+)$/i.test(value) ? Number(value) : named(value)) : undefined;
+    const found =
+      typeof value === 'number'
+        ? value
+        : typeof value === 'string'
+          ? /^(?:\d+|0x[\da-f]+)$/i.test(value)
+            ? Number(value)
+            : named(value)
+          : undefined;
     return found !== undefined && found >= 0 && found <= limit ? found : undefined;
   };
   const { op, right } = condition;
@@ -139,7 +150,8 @@ function payload(protocol: string, field: string, condition: Condition): Match |
     if (blocks === undefined || blocks.some((one) => one.family !== family)) return undefined;
     const side = field === 'saddr' ? 'source' : 'destination';
     // A rule that looks at an address of one family is for that family, whatever its set holds.
-    if (blocks.length === 0) return { kind: 'family', negated: false, families: negated ? [family] : [], text: spelled } satisfies FamilyMatch as Match;
+    if (blocks.length === 0)
+      return { kind: 'family', negated: false, families: negated ? [family] : [], text: spelled } satisfies FamilyMatch as Match;
     return { kind: 'address', side, negated, blocks, text: spelled } satisfies AddressMatch as Match;
   }
   if ((protocol === 'ip' && field === 'protocol') || (protocol === 'ip6' && field === 'nexthdr')) return protocolMatch(condition);
@@ -147,7 +159,14 @@ function payload(protocol: string, field: string, condition: Condition): Match |
     const found = ranges(condition, 65535, servicePort);
     if (found === undefined) return undefined;
     const side = field === 'sport' ? 'source' : 'destination';
-    return { kind: 'ports', side, negated, ranges: found, protocols: impliedProtocols(protocol === 'th' ? undefined : protocol), text: spelled } satisfies PortsMatch as Match;
+    return {
+      kind: 'ports',
+      side,
+      negated,
+      ranges: found,
+      protocols: impliedProtocols(protocol === 'th' ? undefined : protocol),
+      text: spelled,
+    } satisfies PortsMatch as Match;
   }
   if (protocol === 'tcp' && field === 'flags') return flags(0x3f, condition);
   if ((protocol === 'icmp' || protocol === 'icmpv6') && field === 'type') {
@@ -189,15 +208,20 @@ function masked([left, mask]: readonly Json[], condition: Condition): Match | un
 
 function markMatch(of: MarkMatch['of'], mask: number, condition: Condition): Match | undefined {
   const found = all(values(condition), (value) => {
-    const word = typeof value === 'number' ? value : typeof value === 'string' && /^(?:\d+|0x[\da-f]+)$/i.test(value) ? Number(value) : undefined;
+    const word =
+      typeof value === 'number' ? value : typeof value === 'string' && /^(?:\d+|0x[\da-f]+)$/i.test(value) ? Number(value) : undefined;
     return word === undefined || word < 0 || word > 0xffffffff ? undefined : { value: word, mask: mask >>> 0 };
   });
-  return found === undefined ? undefined : ({ kind: 'mark', of, negated: condition.negated, values: found, text: condition.text } satisfies MarkMatch as Match);
+  return found === undefined
+    ? undefined
+    : ({ kind: 'mark', of, negated: condition.negated, values: found, text: condition.text } satisfies MarkMatch as Match);
 }
 
 function protocolMatch(condition: Condition): Match | undefined {
   const protocols = all(values(condition), (value) => (isProtocol(String(value)) ? protocolName(String(value)) : undefined));
-  return protocols === undefined ? undefined : ({ kind: 'protocol', negated: condition.negated, protocols, text: condition.text } satisfies ProtocolMatch as Match);
+  return protocols === undefined
+    ? undefined
+    : ({ kind: 'protocol', negated: condition.negated, protocols, text: condition.text } satisfies ProtocolMatch as Match);
 }
 
 const familyNames: { readonly [name: string]: Family } = { ipv4: 4, ip: 4, ipv6: 6, ip6: 6 };
@@ -209,7 +233,9 @@ function meta(key: string, condition: Condition): Match | undefined {
       return protocolMatch(condition);
     case 'nfproto':
     case 'protocol': {
-      const families = all(values(condition), (value) => (Object.hasOwn(familyNames, String(value)) ? familyNames[String(value)] : undefined));
+      const families = all(values(condition), (value) =>
+        Object.hasOwn(familyNames, String(value)) ? familyNames[String(value)] : undefined,
+      );
       return families === undefined ? undefined : ({ kind: 'family', negated, families, text: spelled } satisfies FamilyMatch as Match);
     }
     case 'iifname':
@@ -218,7 +244,9 @@ function meta(key: string, condition: Condition): Match | undefined {
     case 'oif': {
       const patterns = all(values(condition), (value) => (typeof value === 'string' ? value.replace(/\*$/, '+') : undefined));
       const direction = key.startsWith('i') ? 'in' : 'out';
-      return patterns === undefined ? undefined : ({ kind: 'interface', direction, negated, patterns, text: spelled } satisfies InterfaceMatch as Match);
+      return patterns === undefined
+        ? undefined
+        : ({ kind: 'interface', direction, negated, patterns, text: spelled } satisfies InterfaceMatch as Match);
     }
     case 'mark':
       return markMatch('mark', 0xffffffff, condition);
@@ -261,5 +289,7 @@ function fib(result: Json | undefined, flagList: Json | undefined, condition: Co
   if (result !== 'type' || names.length !== 1 || (names[0] !== 'daddr' && names[0] !== 'saddr')) return undefined;
   const types = all(values(condition), (value) => text(value)?.toUpperCase());
   const side = names[0] === 'saddr' ? 'source' : 'destination';
-  return types === undefined ? undefined : ({ kind: 'addrtype', side, negated: condition.negated, types, text: condition.text } satisfies AddressTypeMatch as Match);
+  return types === undefined
+    ? undefined
+    : ({ kind: 'addrtype', side, negated: condition.negated, types, text: condition.text } satisfies AddressTypeMatch as Match);
 }

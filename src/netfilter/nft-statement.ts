@@ -8,7 +8,7 @@ import { constant } from './mark.ts';
 import type { Match } from './match/match.ts';
 import { opaqueMatch } from './match/opaque.ts';
 import { formatExpression, formatStatement } from './nft-format.ts';
-import { type Json, type JsonObject, isObject, number, onlyKey, text } from './nft-json.ts';
+import { isObject, type Json, type JsonObject, number, onlyKey, text } from './nft-json.ts';
 import { type FindSet, nftMatch } from './nft-match.ts';
 import type { NumberRange } from './number-range.ts';
 import { servicePort } from './protocol-names.ts';
@@ -27,7 +27,21 @@ import type { VerdictTarget } from './target/verdict.ts';
 const asTarget = (target: Target): Part => ({ part: 'target', target });
 const asMatch = (match: Match): Part => ({ part: 'match', match });
 
-const sideEffects = new Set(['log', 'set', 'map', 'meter', 'dup', 'fwd', 'flow', 'ct helper', 'ct timeout', 'ct expectation', 'secmark', 'last', 'reset']);
+const sideEffects = new Set([
+  'log',
+  'set',
+  'map',
+  'meter',
+  'dup',
+  'fwd',
+  'flow',
+  'ct helper',
+  'ct timeout',
+  'ct expectation',
+  'secmark',
+  'last',
+  'reset',
+]);
 
 /** One statement of a rule. */
 export function nftPart(statement: Json, findSet: FindSet): Part {
@@ -45,11 +59,19 @@ export function nftPart(statement: Json, findSet: FindSet): Part {
     case 'return':
     case 'continue':
     case 'reject':
-      return asTarget({ kind: 'verdict', verdict: key.toUpperCase() as VerdictTarget['verdict'], text: spelled } satisfies VerdictTarget as Target);
+      return asTarget({
+        kind: 'verdict',
+        verdict: key.toUpperCase() as VerdictTarget['verdict'],
+        text: spelled,
+      } satisfies VerdictTarget as Target);
     case 'jump':
     case 'goto': {
       const chain = isObject(value) ? text(value.target) : undefined;
-      return asTarget(chain === undefined ? opaqueTarget(key, spelled) : ({ kind: 'jump', how: key, chain, text: spelled } satisfies JumpTarget as Target));
+      return asTarget(
+        chain === undefined
+          ? opaqueTarget(key, spelled)
+          : ({ kind: 'jump', how: key, chain, text: spelled } satisfies JumpTarget as Target),
+      );
     }
     case 'redirect':
       return asTarget(redirect(value, spelled));
@@ -72,7 +94,8 @@ export function nftPart(statement: Json, findSet: FindSet): Part {
     case 'unread':
       return asMatch(opaqueMatch('nft', spelled));
     default:
-      if (sideEffects.has(key)) return asTarget({ kind: 'side-effect', name: key.toUpperCase(), text: spelled } satisfies SideEffectTarget as Target);
+      if (sideEffects.has(key))
+        return asTarget({ kind: 'side-effect', name: key.toUpperCase(), text: spelled } satisfies SideEffectTarget as Target);
       return asTarget(opaqueTarget(key, spelled));
   }
 }
@@ -105,7 +128,12 @@ function isRandom(value: Json): boolean {
 function redirect(value: Json, spelled: string): Target {
   const range = isObject(value) ? ports(value.port) : undefined;
   if (range === 'other') return opaqueTarget('redirect', spelled);
-  return { kind: 'redirect', random: isRandom(value), text: spelled, ...(range === undefined ? {} : { ports: range }) } satisfies RedirectTarget as Target;
+  return {
+    kind: 'redirect',
+    random: isRandom(value),
+    text: spelled,
+    ...(range === undefined ? {} : { ports: range }),
+  } satisfies RedirectTarget as Target;
 }
 
 function nat(key: 'dnat' | 'snat' | 'masquerade', value: Json, spelled: string): Target {
@@ -128,7 +156,8 @@ function tproxy(value: Json, spelled: string): Target {
   const options: JsonObject = isObject(value) ? value : {};
   const range = ports(options.port);
   const ip = typeof options.addr === 'string' ? canonicalIp(options.addr) : undefined;
-  if (range === 'other' || (range !== undefined && range.low !== range.high) || (options.addr !== undefined && ip === undefined)) return opaqueTarget('tproxy', spelled);
+  if (range === 'other' || (range !== undefined && range.low !== range.high) || (options.addr !== undefined && ip === undefined))
+    return opaqueTarget('tproxy', spelled);
   return {
     kind: 'tproxy',
     dialect: 'nft',
@@ -143,15 +172,32 @@ function mangle(value: Json, spelled: string): Target {
   const what = isObject(key?.value) ? text(key.value.key) : undefined;
   const to = isObject(value) ? (value.value ?? null) : null;
   if (what === 'mark' && (key?.key === 'meta' || key?.key === 'ct'))
-    return { kind: 'mark', of: key.key === 'meta' ? 'mark' : 'connmark', value: markExpression(to, 0), text: spelled } satisfies MarkTarget as Target;
+    return {
+      kind: 'mark',
+      of: key.key === 'meta' ? 'mark' : 'connmark',
+      value: markExpression(to, 0),
+      text: spelled,
+    } satisfies MarkTarget as Target;
   if (key?.key === 'ct' && what === 'zone') {
     const zone = number(to);
-    const direction = isObject(key.value) && key.value.dir === 'reply' ? 'REPLY' : isObject(key.value) && key.value.dir === 'original' ? 'ORIGINAL' : undefined;
+    const direction =
+      isObject(key.value) && key.value.dir === 'reply'
+        ? 'REPLY'
+        : isObject(key.value) && key.value.dir === 'original'
+          ? 'ORIGINAL'
+          : undefined;
     if (zone === undefined) return opaqueTarget('ct zone', spelled);
-    return { kind: 'ct', notrack: false, zone, text: spelled, ...(direction === undefined ? {} : { direction }) } satisfies CtTarget as Target;
+    return {
+      kind: 'ct',
+      notrack: false,
+      zone,
+      text: spelled,
+      ...(direction === undefined ? {} : { direction }),
+    } satisfies CtTarget as Target;
   }
   // Addresses and ports that a rule writes by hand are not followed.
-  if (key?.key === 'payload' && /^(?:saddr|daddr|sport|dport)$/.test(String(isObject(key.value) ? key.value.field : ''))) return opaqueTarget('payload', spelled);
+  if (key?.key === 'payload' && /^(?:saddr|daddr|sport|dport)$/.test(String(isObject(key.value) ? key.value.field : '')))
+    return opaqueTarget('payload', spelled);
   return { kind: 'side-effect', name: 'set', text: spelled } satisfies SideEffectTarget as Target;
 }
 
@@ -175,6 +221,7 @@ function markExpression(value: Json, depth: number): MarkExpression {
     return rest.reduce<MarkExpression>((left, right) => ({ op: key, left, right }), first!);
   }
   const by = rest[0];
-  if ((one.key === '<<' || one.key === '>>') && rest.length === 1 && by?.op === 'constant') return { op: one.key, left: first!, bits: by.value };
+  if ((one.key === '<<' || one.key === '>>') && rest.length === 1 && by?.op === 'constant')
+    return { op: one.key, left: first!, bits: by.value };
   return unknown;
 }

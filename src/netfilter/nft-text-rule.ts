@@ -4,12 +4,58 @@
 import type { Json, JsonObject } from './nft-json.ts';
 import type { Token } from './nft-tokens.ts';
 
-const META_KEYS = new Set(['mark', 'iifname', 'oifname', 'iif', 'oif', 'skuid', 'skgid', 'l4proto', 'nfproto', 'protocol', 'nftrace', 'priority', 'pkttype', 'length', 'cpu', 'cgroup', 'iifgroup', 'oifgroup']);
+const META_KEYS = new Set([
+  'mark',
+  'iifname',
+  'oifname',
+  'iif',
+  'oif',
+  'skuid',
+  'skgid',
+  'l4proto',
+  'nfproto',
+  'protocol',
+  'nftrace',
+  'priority',
+  'pkttype',
+  'length',
+  'cpu',
+  'cgroup',
+  'iifgroup',
+  'oifgroup',
+]);
 /** These may stand without the word meta. */
-const BARE_META = new Set(['mark', 'iifname', 'oifname', 'iif', 'oif', 'skuid', 'skgid', 'nftrace', 'priority', 'pkttype', 'cpu', 'cgroup', 'iifgroup', 'oifgroup']);
+const BARE_META = new Set([
+  'mark',
+  'iifname',
+  'oifname',
+  'iif',
+  'oif',
+  'skuid',
+  'skgid',
+  'nftrace',
+  'priority',
+  'pkttype',
+  'cpu',
+  'cgroup',
+  'iifgroup',
+  'oifgroup',
+]);
 const PAYLOADS = new Set(['ip', 'ip6', 'tcp', 'udp', 'udplite', 'sctp', 'dccp', 'th', 'icmp', 'icmpv6']);
 const VERDICTS = new Set(['accept', 'drop', 'return', 'continue', 'notrack']);
-const CT_KEYS = new Set(['state', 'mark', 'zone', 'status', 'direction', 'saddr', 'daddr', 'proto-src', 'proto-dst', 'protocol', 'l3proto']);
+const CT_KEYS = new Set([
+  'state',
+  'mark',
+  'zone',
+  'status',
+  'direction',
+  'saddr',
+  'daddr',
+  'proto-src',
+  'proto-dst',
+  'protocol',
+  'l3proto',
+]);
 
 class Unread extends Error {}
 
@@ -64,7 +110,7 @@ class RuleReader {
     else if (word === 'reject') {
       if (this.#take('with')) while (this.#at < this.#tokens.length && this.#peek() !== 'comment') this.#at++;
       this.expressions.push({ reject: null });
-    } else if (word === 'meta' || BARE_META.has(word)) this.#keyed('meta', { meta: { key: this.#metaKey(word) } });
+    } else if (word === 'meta' || BARE_META.has(word)) this.#keyed({ meta: { key: this.#metaKey(word) } });
     else if (word === 'ct') this.#ct();
     else if (word === 'fib') this.#fib();
     else if (PAYLOADS.has(word)) this.#condition({ payload: { protocol: word, field: this.#next() } });
@@ -126,13 +172,13 @@ class RuleReader {
     }
     if (!CT_KEYS.has(key)) throw new Unread();
     ct.key = key;
-    this.#keyed('ct', { ct });
+    this.#keyed({ ct });
   }
 
   /** A condition on a key, or `set`, which writes it. */
-  #keyed(_kind: string, left: JsonObject): void {
-    if (!this.#take('set')) return this.#condition(left);
-    this.expressions.push({ mangle: { key: left, value: this.#arithmetic(0) } });
+  #keyed(left: JsonObject): void {
+    if (this.#take('set')) this.expressions.push({ mangle: { key: left, value: this.#arithmetic(0) } });
+    else this.#condition(left);
   }
 
   #fib(): void {
@@ -195,12 +241,18 @@ class RuleReader {
 
   /** `|` binds weaker than `^`, that weaker than `&`, that weaker than shifts. */
   #arithmetic(level: number): Json {
-    const signs = [['|', 'or'], ['^', 'xor'], ['&', 'and'], ['<<', 'lshift', '>>', 'rshift']][level];
+    const signs = [
+      ['|', 'or'],
+      ['^', 'xor'],
+      ['&', 'and'],
+      ['<<', 'lshift', '>>', 'rshift'],
+    ][level];
     if (signs === undefined) return this.#operand();
     let left = this.#arithmetic(level + 1);
     for (let sign = this.#peek(); sign !== undefined && signs.includes(sign); sign = this.#peek()) {
       this.#at++;
-      const name = sign === 'or' ? '|' : sign === 'xor' ? '^' : sign === 'and' ? '&' : sign === 'lshift' ? '<<' : sign === 'rshift' ? '>>' : sign;
+      const name =
+        sign === 'or' ? '|' : sign === 'xor' ? '^' : sign === 'and' ? '&' : sign === 'lshift' ? '<<' : sign === 'rshift' ? '>>' : sign;
       left = { [name]: [left, this.#arithmetic(level + 1)] };
     }
     return left;

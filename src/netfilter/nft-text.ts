@@ -16,7 +16,15 @@ export interface NftCommand {
 }
 
 const FAMILIES = new Set(['ip', 'ip6', 'inet', 'arp', 'bridge', 'netdev']);
-const PRIORITIES: { readonly [name: string]: number } = { raw: -300, mangle: -150, dstnat: -100, filter: 0, security: 50, srcnat: 100, out: 100 };
+const PRIORITIES: { readonly [name: string]: number } = {
+  raw: -300,
+  mangle: -150,
+  dstnat: -100,
+  filter: 0,
+  security: 50,
+  srcnat: 100,
+  out: 100,
+};
 
 class Reader {
   readonly #tokens: readonly Token[];
@@ -33,7 +41,10 @@ class Reader {
 
   #fail(want: string): RulesSyntaxError {
     const token = this.#now;
-    return new RulesSyntaxError(`Cannot read the nft rules: ${want}, there is ${token === undefined ? 'the end' : JSON.stringify(token.text)}`, token?.line);
+    return new RulesSyntaxError(
+      `Cannot read the nft rules: ${want}, there is ${token === undefined ? 'the end' : JSON.stringify(token.text)}`,
+      token?.line,
+    );
   }
 
   #word(want: string): string {
@@ -72,7 +83,10 @@ class Reader {
 
   #command(): void {
     const verb = this.#word('a command or a table must follow');
-    if (verb === 'table') return this.#table();
+    if (verb === 'table') {
+      this.#table();
+      return;
+    }
     if (verb === 'flush' || verb === 'delete' || verb === 'destroy') {
       const what = this.#word('"table", "chain" or "ruleset" must follow');
       if (what === 'ruleset') this.#push('flush', { ruleset: null });
@@ -80,7 +94,8 @@ class Reader {
         const place = this.#place(what === 'chain');
         this.#push(verb === 'flush' ? 'flush' : 'delete', { [what]: place });
       }
-      return this.#skipLine();
+      this.#skipLine();
+      return;
     }
     if (verb !== 'add' && verb !== 'create' && verb !== 'insert') {
       this.#at--;
@@ -91,19 +106,23 @@ class Reader {
       const { family, name } = this.#tableName();
       this.#push('add', { table: { family, name } });
       if (this.#is('{')) this.#tableBody(family, name);
-      return this.#skipLine();
+      this.#skipLine();
+      return;
     }
     if (what === 'chain') {
       const place = this.#place(true);
-      return this.#chain(String(place.family), String(place.table), String(place.name), false);
+      this.#chain(String(place.family), String(place.table), String(place.name), false);
+      return;
     }
     if (what === 'set' || what === 'map') {
       const place = this.#place(true);
-      return this.#set(String(place.family), String(place.table), String(place.name));
+      this.#set(String(place.family), String(place.table), String(place.name));
+      return;
     }
     if (what === 'rule') {
       const place = this.#place(true);
-      return this.#rule(verb === 'insert' ? 'insert' : 'add', String(place.family), String(place.table), String(place.name));
+      this.#rule(verb === 'insert' ? 'insert' : 'add', String(place.family), String(place.table), String(place.name));
+      return;
     }
     // Elements, counters, flow tables: nothing that a rule model holds.
     this.#skipLine();
@@ -143,7 +162,10 @@ class Reader {
   #chain(family: string, table: string, name: string, withRules: boolean): void {
     const chain: JsonObject = { family, table, name };
     this.#push('add', { chain });
-    if (!this.#take('{')) return this.#skipLine();
+    if (!this.#take('{')) {
+      this.#skipLine();
+      return;
+    }
     for (;;) {
       this.#skipEnds();
       if (this.#take('}')) return;
@@ -175,7 +197,10 @@ class Reader {
     const flags: Json[] = [];
     const set: JsonObject = { family, table, name, elem: elements, flags };
     this.#push('add', { set });
-    if (!this.#take('{')) return this.#skipLine();
+    if (!this.#take('{')) {
+      this.#skipLine();
+      return;
+    }
     let depth = 1;
     let inElements = false;
     let inFlags = false;

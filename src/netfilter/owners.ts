@@ -42,7 +42,8 @@ function marksOf(ruleSet: RuleSet): readonly number[] {
       for (const chain of table.chains)
         for (const rule of chain.rules)
           for (const match of rule.matches)
-            if (match.kind === 'mark' && (match as MarkMatch).of === 'mark') for (const { value } of (match as MarkMatch).values) found.add(value);
+            if (match.kind === 'mark' && (match as MarkMatch).of === 'mark')
+              for (const { value } of (match as MarkMatch).values) found.add(value);
     marks = [...found];
     cache.set(ruleSet, marks);
   }

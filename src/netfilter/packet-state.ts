@@ -5,7 +5,7 @@
  */
 import type { Family, Ip } from '../net/address.ts';
 import { isLoopback, parseIp } from '../net/address.ts';
-import { type Mark, knownMark, unknownMark } from './mark.ts';
+import { knownMark, type Mark, unknownMark } from './mark.ts';
 import type { PacketQuery } from './packet-query.ts';
 import { type ConnectionState, connectionStates } from './packet-query.ts';
 import type { Hook } from './rule-set.ts';
@@ -103,7 +103,8 @@ export class PacketState {
   /** The name; `''` where the hook has no such interface. */
   interfaceName(direction: 'in' | 'out'): string | Question {
     this.lookedAt.add(direction);
-    const none = direction === 'in' ? this.hook === 'OUTPUT' || this.hook === 'POSTROUTING' : this.hook === 'PREROUTING' || this.hook === 'INPUT';
+    const none =
+      direction === 'in' ? this.hook === 'OUTPUT' || this.hook === 'POSTROUTING' : this.hook === 'PREROUTING' || this.hook === 'INPUT';
     if (none) return '';
     const given = this.query[direction];
     if (given !== undefined) return given;

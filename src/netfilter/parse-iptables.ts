@@ -6,22 +6,22 @@
  */
 import type { Family } from '../net/address.ts';
 import { isListing, parseListing } from './iptables-listing.ts';
-import { RuleError, parseRuleWords } from './iptables-rule.ts';
+import { parseRuleWords, RuleError } from './iptables-rule.ts';
 import {
+  builtinChain,
   type Chain,
+  MAX_RULES,
+  MAX_WARNINGS,
+  makeRule,
   type Part,
   type Rule,
   type RuleCounters,
   type RuleSet,
-  type Table,
-  MAX_RULES,
-  MAX_WARNINGS,
   RulesSyntaxError,
+  type Table,
   type Variant,
-  builtinChain,
-  makeRule,
 } from './rule-set.ts';
-import { type RuleLine, type Word, splitWords } from './rule-words.ts';
+import { type RuleLine, splitWords, type Word } from './rule-words.ts';
 
 export interface IptablesOptions {
   /** Absent: as the text says, else 4. */
@@ -96,7 +96,6 @@ function split(text: string): Section[] {
   let section: Section | undefined;
   let table: string | undefined;
   let number = 0;
-  let complete = true;
   const begin = (family: Family | undefined, variant: Variant | undefined) => {
     section = { family, variant, tables: new Map() };
     sections.push(section);
@@ -116,24 +115,24 @@ function split(text: string): Section[] {
       const family: Family = header[1] === 'ip6tables' ? 6 : 4;
       const variant = header[2] === 'nf_tables' || header[2] === 'legacy' ? header[2] : undefined;
       // iptables-save prints a header before each table.
-      if (section === undefined || section.family !== family || (variant !== undefined && section.variant !== variant)) begin(family, variant);
+      if (section === undefined || section.family !== family || (variant !== undefined && section.variant !== variant))
+        begin(family, variant);
       continue;
     }
     if (raw.startsWith('*')) {
       const name = raw.slice(1).trim();
-      if (!/^\w+$/.test(name)) throw new RulesSyntaxError(`Cannot read the rules: the name of a table must follow "*", it is "${clip(name)}"`, number);
+      if (!/^\w+$/.test(name))
+        throw new RulesSyntaxError(`Cannot read the rules: the name of a table must follow "*", it is "${clip(name)}"`, number);
       if (section === undefined || section.tables.has(name)) {
         const again: Section = begin(undefined, undefined);
         unsaid.add(again);
       }
       section!.tables.set(name, []);
       table = name;
-      complete = false;
       continue;
     }
     if (raw === 'COMMIT') {
       table = undefined;
-      complete = true;
       continue;
     }
     const command = COMMAND.exec(raw);
@@ -142,13 +141,17 @@ function split(text: string): Section[] {
       rest = raw.slice(command[0].length).trim();
       const family: Family = command[1] === 'ip6tables' ? 6 : 4;
       if (!/(?:^|\s)-(?:[AINPDRSFXZE]|-[a-z])/.test(rest)) continue;
-      if (section === undefined || section.family !== family) section = sections.find((one) => one.family === family) ?? begin(family, undefined);
+      if (section === undefined || section.family !== family)
+        section = sections.find((one) => one.family === family) ?? begin(family, undefined);
     }
     const split = splitWords(rest);
     const named = tableOption(split.words);
     const first = split.words[0]?.text ?? '';
     if (table === undefined && named === undefined && command === null && !/^-[AINP]$/.test(first) && !/^\[\d+:\d+\]$/.test(first))
-      throw new RulesSyntaxError(`Cannot read the rules: a line must be a table ("*nat"), a chain (":NAME"), a rule ("-A …") or "COMMIT", it is "${clip(raw)}"`, number);
+      throw new RulesSyntaxError(
+        `Cannot read the rules: a line must be a table ("*nat"), a chain (":NAME"), a rule ("-A …") or "COMMIT", it is "${clip(raw)}"`,
+        number,
+      );
     if (section === undefined) {
       section = begin(undefined, undefined);
       unsaid.add(section);
@@ -161,9 +164,11 @@ function split(text: string): Section[] {
     }
     list.push({ number, table: into, split, raw: rest });
   }
-  if (sections.every(({ tables }) => tables.size === 0) && lines.some((line) => line.trim() !== '' && !line.trim().startsWith('#') && !COMMAND.test(line.trim())))
+  if (
+    sections.every(({ tables }) => tables.size === 0) &&
+    lines.some((line) => line.trim() !== '' && !line.trim().startsWith('#') && !COMMAND.test(line.trim()))
+  )
     throw new RulesSyntaxError('Cannot read the rules: the text must hold a table of iptables, it holds none');
-  if (!complete && sections.length > 0) sections.at(-1)!.variant ??= undefined;
   for (const one of unsaid) one.family = guessFamily(one);
   return sections;
 }
@@ -229,10 +234,11 @@ function readTable(name: string, lines: readonly Line[], family: Family, warning
       const at = words.findIndex(({ text, quoted }) => !quoted && /^(?:-[NAI]|--new-chain|--append|--insert)$/.test(text));
       if (at !== -1 && words[at + 1] !== undefined) declared.add(words[at + 1]!.text);
     }
-    if (raw.length > 1_000_000) throw new RulesSyntaxError(`Cannot read the rules: a line must be shorter than 1000000 characters, it has ${raw.length}`);
+    if (raw.length > 1_000_000)
+      throw new RulesSyntaxError(`Cannot read the rules: a line must be shorter than 1000000 characters, it has ${raw.length}`);
   }
   const isChain = (word: string) => declared.has(word) || builtinChain(name, word) !== undefined;
-  for (const line of lines) readLine(line, name, family, chain, isChain, warnings, counted);
+  for (const line of lines) readLine(line, family, chain, isChain, warnings, counted);
   return { name, family: family === 4 ? 'ip' : 'ip6', chains: [...chains.values()].map((draft) => finish(name, draft)) };
 }
 
@@ -258,7 +264,6 @@ function countersOf(text: string | undefined): RuleCounters | undefined {
 
 function readLine(
   { number, split, raw }: Line,
-  table: string,
   family: Family,
   chain: (name: string) => ChainDraft,
   isChain: (name: string) => boolean,
@@ -281,8 +286,15 @@ function readLine(
   }
   const counters = countersOf(first);
   if (counters !== undefined) words = words.slice(1);
-  words = words.filter(({ text, quoted }, i) => quoted || !(/^(?:-t|--table)$/.test(text) || /^(?:-t|--table)$/.test(words[i - 1]?.text ?? '')));
-  const at = words.findIndex(({ text, quoted }) => !quoted && /^(?:-[ANIPDRFXZESCLw]|--(?:append|new-chain|insert|policy|delete|replace|flush|delete-chain|zero|check|list))$/.test(text) && text !== '-w');
+  words = words.filter(
+    ({ text, quoted }, i) => quoted || !(/^(?:-t|--table)$/.test(text) || /^(?:-t|--table)$/.test(words[i - 1]?.text ?? '')),
+  );
+  const at = words.findIndex(
+    ({ text, quoted }) =>
+      !quoted &&
+      /^(?:-[ANIPDRFXZESCLw]|--(?:append|new-chain|insert|policy|delete|replace|flush|delete-chain|zero|check|list))$/.test(text) &&
+      text !== '-w',
+  );
   if (at === -1) throw fail('a rule must begin with "-A CHAIN", it does not');
   const verb = words[at]!.text;
   const name = words[at + 1]?.text;
@@ -317,7 +329,8 @@ function readLine(
   }
   const rest = [...before, ...words.slice(from)];
   counted.rules++;
-  if (counted.rules > MAX_RULES) throw new RulesSyntaxError(`Cannot read the rules: there must be at most ${MAX_RULES}, there are more`, number);
+  if (counted.rules > MAX_RULES)
+    throw new RulesSyntaxError(`Cannot read the rules: there must be at most ${MAX_RULES}, there are more`, number);
   const draft = chain(name);
   let parsed: ReturnType<typeof parseRuleWords>;
   try {
@@ -331,7 +344,11 @@ function readLine(
   const comment = parsed.comment ?? (split.comment === '' ? undefined : split.comment);
   const shared = { text, ...(comment === undefined ? {} : { comment }) };
   const counts = counters ?? parsed.counters;
-  const drafts = [parsed.parts, ...parsed.others].map((parts) => ({ ...shared, parts, ...(counts === undefined ? {} : { counters: counts }) }));
+  const drafts = [parsed.parts, ...parsed.others].map((parts) => ({
+    ...shared,
+    parts,
+    ...(counts === undefined ? {} : { counters: counts }),
+  }));
   if (position === undefined) draft.rules.push(...drafts);
   else draft.rules.splice(Math.min(position - 1, draft.rules.length), 0, ...drafts);
 }

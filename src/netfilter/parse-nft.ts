@@ -2,16 +2,20 @@
  * Reads native nftables rules: `nft -j list ruleset` and, as text, `nft list ruleset` or the input of `nft -f`.
  * Source: libnftables-json(5), nft(8).
  */
-import { type Json, type JsonObject, isObject, number, onlyKey, text as textOf } from './nft-json.ts';
+
 import { formatRule } from './nft-format.ts';
+import { isObject, type Json, type JsonObject, number, onlyKey, text as textOf } from './nft-json.ts';
 import type { FindSet } from './nft-match.ts';
 import { nftPart } from './nft-statement.ts';
 import { type NftCommand, parseNftText } from './nft-text.ts';
 import {
   type ChainType,
+  familiesIn,
   type Hook,
+  hooks,
   MAX_RULES,
   MAX_WARNINGS,
+  makeRule,
   type Part,
   type Rule,
   type RuleCounters,
@@ -19,9 +23,6 @@ import {
   RulesSyntaxError,
   type Table,
   type TableFamily,
-  familiesIn,
-  hooks,
-  makeRule,
 } from './rule-set.ts';
 
 interface ChainDraft {
@@ -51,12 +52,16 @@ function fromJson(text: string): NftCommand[] {
   try {
     parsed = JSON.parse(text) as Json;
   } catch (error) {
-    throw new RulesSyntaxError(`Cannot read the nft rules: the text must be JSON, it is not: ${error instanceof Error ? error.message.slice(0, 120) : ''}`);
+    throw new RulesSyntaxError(
+      `Cannot read the nft rules: the text must be JSON, it is not: ${error instanceof Error ? error.message.slice(0, 120) : ''}`,
+    );
   }
   const list = isObject(parsed) ? parsed.nftables : undefined;
   if (!Array.isArray(list)) {
     const keys = isObject(parsed) ? Object.keys(parsed).slice(0, 5).join(', ') : typeof parsed;
-    throw new RulesSyntaxError(`Cannot read the nft rules: the JSON must hold a list "nftables", it holds ${keys === '' ? 'nothing' : `"${keys}"`}`);
+    throw new RulesSyntaxError(
+      `Cannot read the nft rules: the JSON must hold a list "nftables", it holds ${keys === '' ? 'nothing' : `"${keys}"`}`,
+    );
   }
   const commands: NftCommand[] = [];
   for (const object of list) {
@@ -149,7 +154,9 @@ function finish(draft: TableDraft, warnings: string[]): Table {
   const findSet: FindSet = (name) => draft.sets.get(name);
   const chains = [...draft.chains.values()].map(({ name, hook, type, priority, policy, rules }) => ({
     name,
-    ...(hook === undefined ? {} : { hook, type: type ?? ('filter' as const), priority: priority ?? 0, policy: policy ?? ('ACCEPT' as const) }),
+    ...(hook === undefined
+      ? {}
+      : { hook, type: type ?? ('filter' as const), priority: priority ?? 0, policy: policy ?? ('ACCEPT' as const) }),
     rules: rules.map((rule, i) => readRule(rule, i + 1, findSet, `${draft.family} ${draft.name} ${name}`, warnings)),
   }));
   return { name: draft.name, family: draft.family, chains };
@@ -163,13 +170,18 @@ function readRule(rule: JsonObject, index: number, findSet: FindSet, where: stri
     const part = nftPart(expression, findSet);
     parts.push(part);
     const one = onlyKey(expression);
-    if (part.part === 'counter' && isObject(one?.value)) counters ??= { packets: number(one.value.packets) ?? 0, bytes: number(one.value.bytes) ?? 0 };
+    if (part.part === 'counter' && isObject(one?.value))
+      counters ??= { packets: number(one.value.packets) ?? 0, bytes: number(one.value.bytes) ?? 0 };
     const opaque = part.part === 'match' ? part.match : part.part === 'target' ? part.target : undefined;
-    if (opaque?.kind === 'opaque' && warnings.length < MAX_WARNINGS) warnings.push(`Rule ${index} of ${where}: "${opaque.text}" is not known`);
+    if (opaque?.kind === 'opaque' && warnings.length < MAX_WARNINGS)
+      warnings.push(`Rule ${index} of ${where}: "${opaque.text}" is not known`);
   }
   const spelled = textOf(rule.text) ?? formatRule(expressions);
   const comment = textOf(rule.comment);
-  return makeRule(index, spelled, parts, { ...(comment === undefined ? {} : { comment }), ...(counters === undefined ? {} : { counters }) });
+  return makeRule(index, spelled, parts, {
+    ...(comment === undefined ? {} : { comment }),
+    ...(counters === undefined ? {} : { counters }),
+  });
 }
 
 /**
@@ -188,4 +200,3 @@ export function withoutRepeated(nft: RuleSet, saved: readonly RuleSet[]): RuleSe
   if (tables.length === nft.tables.length) return nft;
   return { ...nft, tables, families: familiesIn(tables) };
 }
-

@@ -19,7 +19,7 @@ const protocols: readonly (readonly [number, string])[] = [
 
 const numbers = new Map(protocols.map(([number, name]) => [name, number]));
 const names = new Map(protocols);
-const aliases: { readonly [name: string]: string } = { 'ipv6-icmp': 'icmpv6', 'icmp6': 'icmpv6', 'ipencap': 'ipip' };
+const aliases: { readonly [name: string]: string } = { 'ipv6-icmp': 'icmpv6', icmp6: 'icmpv6', ipencap: 'ipip' };
 
 /** One spelling for each protocol: `6`, `TCP` and `tcp` are `tcp`; numbers without a common name stay numbers. */
 export function protocolName(text: string): string {
@@ -37,35 +37,35 @@ export function isProtocol(text: string): boolean {
 export const portProtocols: readonly string[] = ['tcp', 'udp', 'sctp', 'dccp', 'udplite'];
 
 const services: { readonly [name: string]: number } = {
-  'ftp': 21,
-  'ssh': 22,
-  'telnet': 23,
-  'smtp': 25,
-  'domain': 53,
-  'bootps': 67,
-  'bootpc': 68,
-  'http': 80,
-  'kerberos': 88,
-  'pop3': 110,
-  'ntp': 123,
-  'imap2': 143,
-  'imap': 143,
-  'snmp': 161,
-  'bgp': 179,
-  'ldap': 389,
-  'https': 443,
-  'submission': 587,
-  'ldaps': 636,
+  ftp: 21,
+  ssh: 22,
+  telnet: 23,
+  smtp: 25,
+  domain: 53,
+  bootps: 67,
+  bootpc: 68,
+  http: 80,
+  kerberos: 88,
+  pop3: 110,
+  ntp: 123,
+  imap2: 143,
+  imap: 143,
+  snmp: 161,
+  bgp: 179,
+  ldap: 389,
+  https: 443,
+  submission: 587,
+  ldaps: 636,
   'domain-s': 853,
-  'imaps': 993,
-  'pop3s': 995,
+  imaps: 993,
+  pop3s: 995,
   'ms-sql-s': 1433,
-  'mysql': 3306,
-  'postgresql': 5432,
-  'amqp': 5672,
-  'redis': 6379,
+  mysql: 3306,
+  postgresql: 5432,
+  amqp: 5672,
+  redis: 6379,
   'http-alt': 8080,
-  'webcache': 8080,
+  webcache: 8080,
 };
 
 /** The port that a service name stands for; `undefined` for one that is not well known. */

@@ -23,7 +23,10 @@ export interface RuleCounters {
   bytes: number;
 }
 
-export type Part = { readonly part: 'match'; readonly match: Match } | { readonly part: 'counter' } | { readonly part: 'target'; readonly target: Target };
+export type Part =
+  | { readonly part: 'match'; readonly match: Match }
+  | { readonly part: 'counter' }
+  | { readonly part: 'target'; readonly target: Target };
 
 export interface Rule {
   /** Place within the chain, from 1. */
@@ -85,14 +88,26 @@ export class RulesSyntaxError extends SyntaxError {
   }
 }
 
-const familiesOf: { readonly [family in TableFamily]: readonly Family[] } = { ip: [4], ip6: [6], inet: [4, 6], arp: [], bridge: [], netdev: [] };
+const familiesOf: { readonly [family in TableFamily]: readonly Family[] } = {
+  ip: [4],
+  ip6: [6],
+  inet: [4, 6],
+  arp: [],
+  bridge: [],
+  netdev: [],
+};
 
 /** Which packets a table of this family sees; arp, bridge and netdev tables see none that we follow. */
 export function tableFamilies(family: TableFamily): readonly Family[] {
   return familiesOf[family];
 }
 
-export function makeRule(index: number, text: string, parts: readonly Part[], extra: { comment?: string; counters?: RuleCounters } = {}): Rule {
+export function makeRule(
+  index: number,
+  text: string,
+  parts: readonly Part[],
+  extra: { comment?: string; counters?: RuleCounters } = {},
+): Rule {
   const matches: Match[] = [];
   let target: Target | undefined;
   for (const part of parts) {

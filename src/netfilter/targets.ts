@@ -30,7 +30,8 @@ const byKind = new Map(targetTypes.map((type) => [type.kind, type]));
 
 function typeOf(target: Target): TargetType {
   const type = byKind.get(target.kind);
-  if (type === undefined) throw new TypeError(`Cannot apply the target "${target.text}": its kind must be a known one, it is "${target.kind}"`);
+  if (type === undefined)
+    throw new TypeError(`Cannot apply the target "${target.text}": its kind must be a known one, it is "${target.kind}"`);
   return type;
 }
 

@@ -120,7 +120,16 @@ function walkChain({ table, chain: base }: BaseChain, packet: PacketState, outco
   return sent ? 'sent' : 'accepted';
 }
 
-type RuleEnd = 'next' | 'accept' | 'sent-accept' | 'sent' | 'drop' | 'return' | 'undecided' | { do: 'jump' | 'goto'; chain: string } | Stopped;
+type RuleEnd =
+  | 'next'
+  | 'accept'
+  | 'sent-accept'
+  | 'sent'
+  | 'drop'
+  | 'return'
+  | 'undecided'
+  | { do: 'jump' | 'goto'; chain: string }
+  | Stopped;
 
 function runRule(table: Table, chain: Chain, rule: Rule, packet: PacketState, outcome: Outcome): RuleEnd {
   let counted = false;
@@ -158,7 +167,7 @@ function runRule(table: Table, chain: Chain, rule: Rule, packet: PacketState, ou
       case 'send':
         outcome.verdict = effect.verdict;
         outcome.to = effect.to;
-        if (effect.then === 'accept') return 'sent-accept';
+        if (effect.ends) return 'sent-accept';
         sent = true;
         break;
       case 'undecided':

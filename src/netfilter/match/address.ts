@@ -18,7 +18,8 @@ export const address: MatchType<AddressMatch> = {
   test({ side, negated, blocks }, packet) {
     if (!blocks.some((block) => block.family === packet.family)) return blocks.length === 0 ? negated : false;
     const ip = packet.address(side);
-    if (ip === undefined) return packet.askTruth(`${side} in ${blocks.map((block) => block.text)} ${negated}`, `${side}.ip`, 'match-unknown');
+    if (ip === undefined)
+      return packet.askTruth(`${side} in ${blocks.map((block) => block.text)} ${negated}`, `${side}.ip`, 'match-unknown');
     return blocks.some((block) => blockContains(block, ip)) !== negated;
   },
   words({ side, negated, blocks }) {

@@ -4,7 +4,7 @@
  * Judged without a routing table where the address says it by itself: loopback and the incoming interface's own address are LOCAL, 224.0.0.0/4 and ff00::/8 MULTICAST. Else unknown.
  * Source: iptables-extensions(8) "addrtype"; Linux net/netfilter/xt_addrtype.c.
  */
-import { type Ip, formatIp, isLoopback } from '../../net/address.ts';
+import { formatIp, type Ip, isLoopback } from '../../net/address.ts';
 import type { PacketState, Side } from '../packet-state.ts';
 import type { Truth } from '../truth.ts';
 import type { IptablesMatch, Match, MatchType } from './match.ts';

@@ -5,7 +5,7 @@
  * Source: iptables-extensions(8) "conntrack", "state"; Linux net/netfilter/xt_conntrack.c conntrack_mt().
  */
 import { type AddressBlock, blockContains, blockWords, parseAddressBlock } from '../address-block.ts';
-import { type NumberRange, inRanges, parseNumberRange, rangeWords } from '../number-range.ts';
+import { inRanges, type NumberRange, parseNumberRange, rangeWords } from '../number-range.ts';
 import type { ConnectionState } from '../packet-query.ts';
 import { connectionStates } from '../packet-query.ts';
 import type { PacketState, Side } from '../packet-state.ts';
@@ -117,7 +117,9 @@ function parseTest({ name, values }: Option): ConntrackTest | undefined {
     case '--ctorigsrcport':
     case '--ctorigdstport': {
       const range = parseNumberRange(value, ':', 65535);
-      return range === undefined ? undefined : { of: 'ports', side: name === '--ctorigsrcport' ? 'source' : 'destination', ranges: [range] };
+      return range === undefined
+        ? undefined
+        : { of: 'ports', side: name === '--ctorigsrcport' ? 'source' : 'destination', ranges: [range] };
     }
     default:
       return { of: 'other' };

@@ -18,12 +18,12 @@ export interface IcmpMatch extends Match {
 const typeNames: { readonly [protocol in IcmpMatch['protocol']]: { readonly [name: string]: number } } = {
   icmp: {
     'echo-reply': 0,
-    'pong': 0,
+    pong: 0,
     'destination-unreachable': 3,
     'source-quench': 4,
-    'redirect': 5,
+    redirect: 5,
     'echo-request': 8,
-    'ping': 8,
+    ping: 8,
     'router-advertisement': 9,
     'router-solicitation': 10,
     'time-exceeded': 11,
@@ -46,7 +46,7 @@ const typeNames: { readonly [protocol in IcmpMatch['protocol']]: { readonly [nam
     'neighbour-advertisement': 136,
     'neighbor-advertisement': 136,
     'nd-neighbor-advert': 136,
-    'redirect': 137,
+    redirect: 137,
   },
 };
 

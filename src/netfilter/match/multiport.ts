@@ -5,7 +5,7 @@
 import type { NumberRange } from '../number-range.ts';
 import type { IptablesMatch } from './match.ts';
 import { optionText } from './match.ts';
-import { type PortsMatch, impliedProtocols, parsePorts } from './ports.ts';
+import { impliedProtocols, type PortsMatch, parsePorts } from './ports.ts';
 
 const sides: { readonly [option: string]: PortsMatch['side'] } = {
   '--sports': 'source',
@@ -28,7 +28,14 @@ export const multiport: IptablesMatch = {
         ranges.push(range);
       }
       const { negated } = option;
-      matches.push({ kind: 'ports', side: sides[option.name]!, negated, ranges, protocols: impliedProtocols(protocol), text: optionText(option) });
+      matches.push({
+        kind: 'ports',
+        side: sides[option.name]!,
+        negated,
+        ranges,
+        protocols: impliedProtocols(protocol),
+        text: optionText(option),
+      });
     }
     return matches;
   },

@@ -5,7 +5,7 @@
  * "No owner" and "we do not know the owner" are different answers.
  * Source: iptables-extensions(8) "owner"; Linux net/netfilter/xt_owner.c owner_mt(), net/netfilter/nft_meta.c nft_meta_get_eval_skugid().
  */
-import { type NumberRange, inRanges, parseNumberRange, rangeWords } from '../number-range.ts';
+import { inRanges, type NumberRange, parseNumberRange, rangeWords } from '../number-range.ts';
 import type { Question } from '../truth.ts';
 import type { IptablesMatch, Match, MatchType } from './match.ts';
 import { optionText } from './match.ts';
@@ -65,6 +65,8 @@ export const ownerOptions: IptablesMatch = {
       }
     }
     if (parsed.length === 0) return undefined;
-    return [{ kind: 'owner', options: parsed, withoutSocket: 'negated', text: options.map(optionText).join(' ') } satisfies OwnerMatch as Match];
+    return [
+      { kind: 'owner', options: parsed, withoutSocket: 'negated', text: options.map(optionText).join(' ') } satisfies OwnerMatch as Match,
+    ];
   },
 };

@@ -2,7 +2,7 @@
  * Ports: `--dport`, `--sport` of tcp, udp, sctp and dccp, and nft's `tcp dport { 53, 15008 }`. They imply the protocol.
  * Source: iptables-extensions(8) "tcp"; Linux net/netfilter/xt_tcpudp.c.
  */
-import { type NumberRange, inRanges, parseNumberRange, rangeWords } from '../number-range.ts';
+import { inRanges, type NumberRange, parseNumberRange, rangeWords } from '../number-range.ts';
 import type { PacketState, Side } from '../packet-state.ts';
 import { portProtocols, protocolName, servicePort } from '../protocol-names.ts';
 import type { Truth } from '../truth.ts';

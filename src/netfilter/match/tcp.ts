@@ -86,10 +86,18 @@ function parse(names: readonly string[]) {
 
 const portOptions = ['--sport', '--source-port', '--dport', '--destination-port'];
 
-export const tcp: IptablesMatch = { names: ['tcp'], options: [...portOptions, '--tcp-flags', '--syn', '--tcp-option'], parse: parse(['tcp']) };
+export const tcp: IptablesMatch = {
+  names: ['tcp'],
+  options: [...portOptions, '--tcp-flags', '--syn', '--tcp-option'],
+  parse: parse(['tcp']),
+};
 export const udp: IptablesMatch = { names: ['udp'], options: portOptions, parse: parse(['udp']) };
 export const udplite: IptablesMatch = { names: ['udplite'], options: portOptions, parse: parse(['udplite']) };
-export const sctp: IptablesMatch = { names: ['sctp'], options: [...portOptions, '--chunk-types'], parse: withoutOption('--chunk-types', parse(['sctp'])) };
+export const sctp: IptablesMatch = {
+  names: ['sctp'],
+  options: [...portOptions, '--chunk-types'],
+  parse: withoutOption('--chunk-types', parse(['sctp'])),
+};
 export const dccp: IptablesMatch = {
   names: ['dccp'],
   options: [...portOptions, '--dccp-types', '--dccp-option'],

@@ -2,7 +2,7 @@
  * MARK, CONNMARK, nft's `meta mark set` and `ct mark set`: writes a mark; the walk goes on. Without a connection CONNMARK does nothing.
  * Source: iptables-extensions(8) "MARK", "CONNMARK"; Linux net/netfilter/xt_mark.c mark_tg(), xt_connmark.c connmark_tg_shift(), nft_ct.c.
  */
-import { type MarkExpression, constant, evaluateMark, formatMark, maskedXor, parseMark, parseWord } from '../mark.ts';
+import { constant, evaluateMark, formatMark, type MarkExpression, maskedXor, parseMark, parseWord } from '../mark.ts';
 import type { Option } from '../match/match.ts';
 import { isQuestion } from '../truth.ts';
 import type { IptablesTarget, Target, TargetType } from './target.ts';

@@ -28,7 +28,7 @@ export const nat: TargetType<NatTarget> = {
     if (port !== undefined) to.port = port;
     const kept = ip === undefined && !choice ? packet.address('destination') : undefined;
     packet.redirectTo(ip === undefined ? kept : parseIp(ip), port);
-    return { do: 'send', verdict: 'DNAT', to, then: 'accept' };
+    return { do: 'send', verdict: 'DNAT', to, ends: true };
   },
   words({ nat: kind, ip, ports, text }) {
     const where = [ip ?? '', ports === undefined ? '' : `port ${rangeWords([ports])}`].filter((word) => word !== '').join(' ');

@@ -2,7 +2,7 @@
  * REDIRECT, nft's `redirect`: to this host itself, another port. From OUTPUT to 127.0.0.1 or ::1, from PREROUTING to the primary address of the incoming interface.
  * Source: iptables-extensions(8) "REDIRECT"; Linux net/netfilter/nf_nat_redirect.c.
  */
-import { type Family, canonicalIp, parseIp } from '../../net/address.ts';
+import { canonicalIp, type Family, parseIp } from '../../net/address.ts';
 import { type NumberRange, parseNumberRange, rangeWords } from '../number-range.ts';
 import type { PacketState } from '../packet-state.ts';
 import { servicePort } from '../protocol-names.ts';
@@ -46,10 +46,12 @@ export const redirect: TargetType<RedirectTarget> = {
     if (ip !== undefined) to.ip = ip;
     if (port !== undefined) to.port = port;
     packet.redirectTo(ip === undefined ? undefined : parseIp(ip), port);
-    return { do: 'send', verdict: 'REDIRECT', to, then: 'accept' };
+    return { do: 'send', verdict: 'REDIRECT', to, ends: true };
   },
   words({ ports }) {
-    return ports === undefined ? 'send it to this pod itself, whatever its address was' : `send it to port ${rangeWords([ports])} of this pod itself instead`;
+    return ports === undefined
+      ? 'send it to this pod itself, whatever its address was'
+      : `send it to port ${rangeWords([ports])} of this pod itself instead`;
   },
 };
 

@@ -29,8 +29,13 @@ export type Effect =
   | { readonly do: 'drop' }
   | { readonly do: 'return' }
   | { readonly do: 'jump' | 'goto'; readonly chain: string }
-  /** Accepted, and sent elsewhere. `then` is what comes after: TPROXY of nft goes on with its rule. */
-  | { readonly do: 'send'; readonly verdict: 'REDIRECT' | 'TPROXY' | 'DNAT'; readonly to: Destination; readonly then: 'accept' | 'continue' }
+  /** Accepted, and sent elsewhere. It ends the table's walk, save TPROXY of nft, which goes on with its rule. */
+  | {
+      readonly do: 'send';
+      readonly verdict: 'REDIRECT' | 'TPROXY' | 'DNAT';
+      readonly to: Destination;
+      readonly ends: boolean;
+    }
   /** Nobody here knows what it does. */
   | { readonly do: 'undecided'; readonly reason: Reason };
 

@@ -5,7 +5,7 @@
  * Source: Linux Documentation/networking/tproxy.rst, net/netfilter/xt_TPROXY.c, nft_tproxy.c.
  */
 import { canonicalIp } from '../../net/address.ts';
-import { type MarkExpression, evaluateMark, formatMark, maskedXor, parseMark } from '../mark.ts';
+import { evaluateMark, formatMark, type MarkExpression, maskedXor, parseMark } from '../mark.ts';
 import { isQuestion } from '../truth.ts';
 import type { Destination, IptablesTarget, Target, TargetType } from './target.ts';
 import { DROP } from './target.ts';
@@ -36,7 +36,7 @@ export const tproxy: TargetType<TproxyTarget> = {
     const toPort = port ?? packet.port('destination');
     if (ip !== undefined) to.ip = ip;
     if (toPort !== undefined) to.port = toPort;
-    return { do: 'send', verdict: 'TPROXY', to, then: dialect === 'nft' ? 'continue' : 'accept' };
+    return { do: 'send', verdict: 'TPROXY', to, ends: dialect === 'iptables' };
   },
   words({ port, markText }) {
     const where = port === undefined ? 'a local socket' : `the local socket on port ${port}`;
