@@ -1,8 +1,8 @@
 /**
  * HTTP/1 on one connection: follows the heads and bodies of both directions and pairs responses with requests.
  *
- * Responses come in the order of the requests (RFC 9112 section 9.3.2). After a loss the reading goes on at the next segment that begins with a start line.
- * A request that arrives while the end of the response before it is unknown ends that response: the client had it.
+ * Responses come in the order of the requests (RFC 9112 section 9.3.2), and each begins with the byte after what the server had sent when its request came, or after the
+ * response before it: a response that begins elsewhere answers a request that was not seen. After a loss the reading goes on at the next segment that begins with a start line.
  */
 import type { HeaderField } from '../decode/header-field.ts';
 import { findField, MAX_HEAD_LENGTH } from '../decode/header-field.ts';
@@ -29,12 +29,20 @@ type State = 'head' | 'unsure' | 'length' | 'chunked' | 'until-close' | 'tunnel'
 
 const MAX_WAITING = 1024;
 
+interface Waiting {
+  readonly exchange: Exchange;
+  /** Where in the server's stream the response begins. */
+  readonly responseOffset: number;
+}
+
 class Side {
   state: State = 'head';
   /** Start of a head that is not complete yet. */
   carry: Uint8Array | undefined;
   carryLength = 0;
   headStartNs = 0;
+  /** Stream offset of its first byte. */
+  headOffset = 0;
   /** Whose head or body is being read. */
   exchange: Exchange | undefined;
   /** What follows `unsure`. */
@@ -56,9 +64,9 @@ export class Http1Conversation implements Conversation {
   readonly #budget: BufferBudget;
   readonly #sides: readonly [Side, Side] = [new Side(), new Side()];
   /** Requests without a final response, oldest first. */
-  #waiting: Exchange[] = [];
-  /** Too many requests are waiting: who is answered cannot be told any more. */
-  #unpaired = false;
+  #waiting: Waiting[] = [];
+  /** Older requests than those, whose responses will come first. */
+  #forgotten = 0;
   #successor: Http2Conversation | undefined;
 
   constructor(log: ExchangeLog, streams: readonly [TcpStream, TcpStream], budget: BufferBudget, midstream: boolean) {
@@ -155,7 +163,7 @@ export class Http1Conversation implements Conversation {
 
   /** No response will come any more. */
   #endAll(): void {
-    for (const exchange of [...this.#waiting, this.#sides[0].exchange, this.#sides[1].exchange]) {
+    for (const exchange of [...this.#waiting.map((waiting) => waiting.exchange), this.#sides[0].exchange, this.#sides[1].exchange]) {
       // a tunnel's other half may still be open
       if (exchange !== undefined && !(exchange.tunnel && !this.#sides[0].ended)) exchange.done = true;
     }
@@ -174,6 +182,7 @@ export class Http1Conversation implements Conversation {
       while (at < end && (bytes[at] === 0x0d || bytes[at] === 0x0a)) at++;
       if (at === end) return end;
       side.headStartNs = timeNs;
+      side.headOffset = this.#streams[direction].offset + (at - pieceStart);
       const head = parseHttp1Head(bytes, at, end);
       if (head === 'incomplete') return this.#carry(direction, side, bytes, at, end, timeNs);
       if (head === 'not-http') {
@@ -265,17 +274,17 @@ export class Http1Conversation implements Conversation {
     exchange.midstream = side.resynced;
     side.resynced = false;
     if (this.#waiting.length >= MAX_WAITING) {
-      this.#forgetWaiting();
-      this.#unpaired = true;
+      this.#waiting.shift()!.exchange.done = true;
+      this.#forgotten++;
     }
-    this.#waiting.push(exchange);
+    this.#waiting.push({ exchange, responseOffset: this.#streams[1].offset });
     const expects = head.fields.some((field) => field.name === 'expect' && field.value?.toLowerCase() === '100-continue');
     this.#beginBody(0, side, exchange, head, undefined, expects, timeNs, bodyOffset);
   }
 
   /** The responses to all that wait were missed. */
   #forgetWaiting(): void {
-    for (const exchange of this.#waiting) exchange.done = true;
+    for (const { exchange } of this.#waiting) exchange.done = true;
     this.#waiting = [];
     const response = this.#sides[1];
     if (response.exchange !== undefined) response.exchange.done = true;
@@ -283,9 +292,13 @@ export class Http1Conversation implements Conversation {
   }
 
   #onResponse(side: Side, head: Http1Response, timeNs: number, bodyOffset: number): void {
-    if (head.status < 200 && head.status !== 101) return;
-    const asked = this.#unpaired ? undefined : this.#waiting.shift();
-    const exchange = asked ?? this.#log.add(undefined);
+    const asked = this.#asked(side.headOffset, !side.resynced, head.status);
+    if (head.status < 200 && head.status !== 101) {
+      if (asked !== undefined) side.resynced = false;
+      return;
+    }
+    if (asked !== undefined) this.#waiting.shift();
+    const exchange = asked?.exchange ?? this.#log.add(undefined);
     if (asked === undefined || side.resynced) exchange.midstream = true;
     side.resynced = false;
     exchange.response = { protocol: head.protocol, status: head.status, ...headers(head) };
@@ -318,6 +331,22 @@ export class Http1Conversation implements Conversation {
       this.#streams[0].skip(0);
       this.#settle(exchange);
     }
+  }
+
+  /**
+   * The oldest request that waits, if a response that begins at `offset` answers it. Those that should have been answered before are given up.
+   *
+   * @param follows nothing was lost since the end of the response before
+   */
+  #asked(offset: number, follows: boolean, status: number): Waiting | undefined {
+    if (this.#forgotten > 0 && follows) {
+      if (status >= 200) this.#forgotten--;
+      return undefined;
+    }
+    this.#forgotten = 0;
+    if (!follows) while (this.#waiting.length > 0 && this.#waiting[0]!.responseOffset < offset) this.#waiting.shift()!.exchange.done = true;
+    const first = this.#waiting[0];
+    return first !== undefined && (first.responseOffset === offset || (follows && first.responseOffset < offset)) ? first : undefined;
   }
 
   #beginBody(

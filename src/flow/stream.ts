@@ -186,8 +186,7 @@ export class TcpStream {
   }
 
   #hold(segment: Segment, start: number, end: number): void {
-    this.#pending ??= [];
-    const list = this.#pending;
+    const list = this.#pending ?? [];
     let at = list.length;
     while (at > 0 && ((list[at - 1]!.seq - segment.seq) | 0) > 0) at--;
     const before = list[at - 1];
@@ -203,6 +202,7 @@ export class TcpStream {
       this.push(segment);
       return;
     }
+    this.#pending = list;
     this.#pendingBytes += length;
     this.#budget.left -= length;
     list.splice(at, 0, {
