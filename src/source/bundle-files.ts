@@ -1,5 +1,5 @@
 /** The files of a bundle, wherever they lie: in a folder, or in a tar archive. Nothing is read before it is asked for. */
-import { readdirSync, realpathSync } from 'node:fs';
+import { readdirSync, realpathSync, statSync } from 'node:fs';
 import { join, sep } from 'node:path';
 import { type ByteFeed, FileFeed } from './byte-feed.ts';
 import { CaptureFileError, systemReason } from './capture-file-error.ts';
@@ -56,7 +56,8 @@ export class FolderFiles implements BundleFiles {
     if (!this.has(path)) return undefined;
     const full = join(this.#root, path);
     try {
-      if (!realpathSync(full).startsWith(this.#root + sep)) return undefined;
+      // a pipe or a device would be waited for
+      if (!realpathSync(full).startsWith(this.#root + sep) || !statSync(full).isFile()) return undefined;
     } catch {
       return undefined; // a link that leads nowhere
     }

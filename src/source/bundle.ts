@@ -151,7 +151,7 @@ export class Bundle {
     try {
       const feed = this.#files.open(path);
       if (feed !== undefined) return feed;
-      if (this.#files.has(path)) state = 'it leads out of the bundle';
+      if (this.#files.has(path)) state = 'it is no regular file of it';
     } catch (error) {
       if (!(error instanceof CaptureFileError)) throw error;
       state = error.message;
