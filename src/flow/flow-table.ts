@@ -126,7 +126,7 @@ export class FlowTable {
       // The same packet seen on a second interface (veth and bridge of a node) says nothing new about TCP.
       words[w + W_META] = words[w + W_META]! | M_MANY_INTERFACES;
       if (packet.protocol === IPPROTO_TCP) words[w + W_TCP_FLAGS] = words[w + W_TCP_FLAGS]! | (packet.tcpFlags << (direction << 3));
-    } else if (packet.protocol === IPPROTO_TCP && packet.hasPorts) this.#followTcp(packet, w, d);
+    } else if (packet.protocol === IPPROTO_TCP && packet.hasTcp) this.#followTcp(packet, w, d);
     return slot;
   }
 

@@ -34,6 +34,7 @@ export class Fragments {
   restore(packet: Packet): boolean {
     const ports = this.#first.get(keyOf(packet));
     packet.hasPorts = false;
+    packet.hasTcp = false;
     packet.tcpFlags = 0;
     packet.payloadLength = 0;
     packet.payloadCaptured = 0;

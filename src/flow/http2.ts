@@ -134,10 +134,9 @@ export class Http2Conversation implements Conversation {
     const statusText = findField(event.fields, ':status');
     const status = statusText === undefined || !/^\d{3}$/.test(statusText) ? undefined : Number(statusText);
     if (status !== undefined && status < 200 && !event.endStream) return;
-    const trailers =
-      exchange.response !== undefined ||
-      (status === undefined && event.endStream && exchange.responseBytes !== undefined && exchange.responseBytes > 0);
-    if (!trailers) {
+    // trailers have no status; one that is not known may be that of an interim response, which the next head replaces
+    const isHead = status !== undefined || (!event.fieldsComplete && !event.endStream);
+    if (isHead && exchange.response?.status === undefined) {
       exchange.response = { protocol: 'HTTP/2', status, headers: withoutPseudo(event.fields), headersComplete: event.fieldsComplete };
       exchange.responseStartNs = event.startNs;
       exchange.responseHeadBytes = event.blockLength;
@@ -182,9 +181,9 @@ export class Http2Conversation implements Conversation {
   }
 }
 
-/** Trailers have no pseudo fields; a head whose fields are not all known may be one. */
+/** Trailers have no pseudo fields. Of a request's own, method and scheme stand in the static table, so that one of them is known whatever else is not. */
 function isRequest(event: Headers): boolean {
-  return !event.fieldsComplete || event.fields.some((field) => field.name === ':method');
+  return event.fields.some((field) => field.name.startsWith(':'));
 }
 
 function withoutPseudo(fields: readonly HeaderField[]): readonly HeaderField[] {

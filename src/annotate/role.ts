@@ -1,0 +1,103 @@
+/**
+ * What a connection is in the detour: its leg, told by what netfilter did with it, who sent it, and what the proxy's configuration and sockets say of its ends.
+ *
+ * Ports are those of the rules, of Envoy's configuration and of the sockets; the well-known ones only name what nobody else names.
+ */
+import type { Flow, FlowEnd } from '../flow/flow.ts';
+import { isLoopback } from '../net/address.ts';
+import type { Leg, RuleVerdict } from '../record/record.ts';
+import type { Place } from './place.ts';
+import type { ProxyPorts } from './proxy-ports.ts';
+
+export interface RoleFacts {
+  readonly flow: Flow;
+  readonly source: FlowEnd;
+  readonly destination: FlowEnd;
+  readonly place: Place;
+  readonly rule: RuleVerdict;
+  /** Was it sent by the proxy (or its agent)? */
+  readonly byProxy: boolean | 'unknown';
+  readonly ports: ProxyPorts;
+  /** Path of the first HTTP request, where one was read. */
+  readonly requestPath?: string;
+  /** Is the destination an endpoint of Envoy's configuration? */
+  readonly isEndpoint: boolean;
+}
+
+/** The roles of a connection, mostly one; `unknown` where several fit. */
+export function findRoles(facts: RoleFacts): Leg[] {
+  const { rule, place, ports, destination, source } = facts;
+  if (ports.hbone.has(destination.port) && facts.flow.protocol === 'tcp') return ['hbone'];
+  if (rule.verdict === 'REDIRECT' || rule.verdict === 'TPROXY' || rule.verdict === 'DNAT') {
+    const port = rule.port ?? destination.port;
+    if (ports.dns.has(port)) return ['app-to-dns-agent'];
+    if (place.hook === 'OUTPUT') {
+      if (ports.inbound.has(port)) return facts.byProxy === false ? ['client-to-proxy'] : ['proxy-to-upstream', 'client-to-proxy'];
+      if (ports.outbound.has(port)) return ['app-to-proxy'];
+      return ['unknown'];
+    }
+    if (ports.inbound.has(port)) return ['client-to-proxy'];
+    if (ports.outbound.has(port)) return ['app-to-proxy'];
+    return ['unknown'];
+  }
+  if (facts.ports.inboundBind.has(source.ip)) return ['proxy-to-app'];
+  if (place.onLoopback) return [onLoopback(facts)];
+  if (place.destinationIsOurs && !place.sourceIsOurs) return [incoming(facts)];
+  if (place.sourceIsOurs) return [outgoing(facts)];
+  return ['unknown'];
+}
+
+function onLoopback(facts: RoleFacts): Leg {
+  const { ports, source, destination, place } = facts;
+  // A foreign source on lo is the proxy's transparent socket towards the application.
+  if (!place.sourceIsOurs && place.destinationIsOurs && facts.ports.hasProxy) return 'proxy-to-app';
+  if (isLoopback(destination.ip)) {
+    if (facts.ports.hasProxy) {
+      if (ports.admin.has(destination.port)) return 'admin';
+      if (ports.dns.has(destination.port)) return 'app-to-dns-agent';
+      const known = probeOrTelemetry(facts);
+      if (known !== undefined) return known;
+    }
+    return 'loopback';
+  }
+  if (facts.ports.hasProxy) {
+    const known = probeOrTelemetry(facts);
+    if (known !== undefined) return known;
+  }
+  if (source.ip === destination.ip || (place.sourceIsOurs && place.destinationIsOurs)) return 'app-to-self';
+  return 'unknown';
+}
+
+function probeOrTelemetry(facts: RoleFacts): Leg | undefined {
+  const { ports, destination, requestPath } = facts;
+  const probe = ports.probe.has(destination.port);
+  const telemetry = ports.telemetry.has(destination.port);
+  if (probe && telemetry) return requestPath !== undefined && /^\/(app-health|healthz)/.test(requestPath) ? 'probe' : 'telemetry';
+  if (probe) return 'probe';
+  if (telemetry) return 'telemetry';
+  return undefined;
+}
+
+function incoming(facts: RoleFacts): Leg {
+  const { ports, destination, rule } = facts;
+  if (rule.verdict === 'unknown' && facts.ports.captures) return 'unknown';
+  if (facts.ports.hasProxy) {
+    const known = probeOrTelemetry(facts);
+    if (known !== undefined) return known;
+    if (ports.listening.has(destination.port)) return 'client-to-proxy';
+  }
+  return 'direct';
+}
+
+function outgoing(facts: RoleFacts): Leg {
+  const { ports, destination, byProxy } = facts;
+  const { hasProxy, captures } = ports;
+  if (!hasProxy && !captures) return 'direct';
+  if (byProxy !== false && ports.control.has(destination.port)) return 'control';
+  if (byProxy === true) return destination.port === 53 ? 'dns-agent-to-resolver' : 'proxy-to-upstream';
+  // Without capture rules (a gateway) the only one who opens connections to Envoy's endpoints is Envoy.
+  if (!captures && facts.isEndpoint && facts.flow.protocol === 'tcp') return 'proxy-to-upstream';
+  if (byProxy === false) return 'direct';
+  if (facts.flow.protocol !== 'tcp' && ports.dns.size === 0) return 'direct';
+  return 'unknown';
+}

@@ -1,0 +1,214 @@
+/**
+ * Which rule took (or spared) a connection. Everything that packets do not tell (the owner of the socket, its mark) is left open; the rules' different outcomes are then
+ * held against what was seen of the connection, and those that contradict it are struck out.
+ *
+ * One verdict left is an answer; its steps are given as far as all that is left agree on them. Several verdicts left are none: `unknown`.
+ */
+import type { FlowEnd } from '../flow/flow.ts';
+import { type Evaluation, evaluate } from '../netfilter/evaluate.ts';
+import { ownersNamed } from '../netfilter/owners.ts';
+import type { RuleSet } from '../netfilter/rule-set.ts';
+import type { Reason } from '../record/reason.ts';
+import type { RuleStep, RuleVerdict, Verdict } from '../record/record.ts';
+import type { RulesHeld } from '../world/world.ts';
+import type { Place } from './place.ts';
+
+export interface Owner {
+  readonly uid?: number;
+  readonly gid?: number;
+}
+
+/** What was seen of the translation: the port that it was redirected to, or that the tuple stayed as it was; absent when nobody could see. */
+export type Seen = { readonly redirectedTo: number } | 'untouched' | undefined;
+
+export interface RuleQuestion {
+  readonly protocol: string;
+  readonly source: FlowEnd;
+  readonly destination: FlowEnd;
+  readonly place: Place;
+  /** Known owner of the sending socket (OUTPUT). */
+  readonly owner?: Owner;
+  /** Primary address of the incoming interface. */
+  readonly localAddress?: string;
+  readonly seen: Seen;
+  /** Did conntrack say it, or the wire? */
+  readonly seenBy: 'conntrack' | 'wire';
+  readonly midstream: boolean;
+}
+
+export interface Judgement {
+  readonly record: RuleVerdict;
+  /**
+   * Was it sent by an owner that the rules name? They name the proxy's, to spare it. True when every outcome that is left takes such an owner, false when none does.
+   */
+  readonly byNamedOwner: boolean | 'unknown';
+}
+
+interface Possible {
+  readonly verdict: Verdict;
+  readonly port: number | undefined;
+  readonly steps: readonly RuleStep[];
+  readonly reason: Reason | undefined;
+  readonly byNamedOwner: boolean | 'unknown';
+}
+
+const CACHE_MAX = 65_536;
+
+/** Judges connections against the rules; keeps outcomes by everything that the rules may look at. */
+export class RuleJudge {
+  readonly #outcomes = new Map<string, readonly Possible[]>();
+
+  /** @param held `undefined` when no rules of this family were recorded */
+  judge(held: RulesHeld | undefined, question: RuleQuestion): Judgement {
+    if (held === undefined || question.place.hook === undefined)
+      return { record: withoutRules(question.seen, held === undefined ? 'no-rules' : 'interface-unknown'), byNamedOwner: 'unknown' };
+    const left = this.#possible(held, question).filter((outcome) => fits(outcome, question));
+    return { record: settle(left, question, held), byNamedOwner: agreed(left.map((outcome) => outcome.byNamedOwner)) };
+  }
+
+  #possible(held: RulesHeld, question: RuleQuestion): readonly Possible[] {
+    const { place, source, destination, owner } = question;
+    const port = looksAtSourcePorts(held.sets) ? source.port : '';
+    const sender = owner === undefined ? '' : `${owner.uid ?? '?'}:${owner.gid ?? '?'}`;
+    const key = `${held.generation} ${question.protocol} ${place.hook} ${place.in ?? '?'} ${place.out ?? '?'} ${source.ip} ${port} ${destination.ip} ${destination.port} ${sender}`;
+    const kept = this.#outcomes.get(key);
+    if (kept !== undefined) return kept;
+    const outcomes = outcomesOf(held, question);
+    if (this.#outcomes.size >= CACHE_MAX) this.#outcomes.clear();
+    this.#outcomes.set(key, outcomes);
+    return outcomes;
+  }
+}
+
+const sourcePorts = new WeakMap<readonly RuleSet[], boolean>();
+
+/** Rules that look at source ports are rare (answers of DNS in raw); elsewhere the opener's port does not tell connections apart. */
+function looksAtSourcePorts(sets: readonly RuleSet[]): boolean {
+  let looks = sourcePorts.get(sets);
+  if (looks === undefined) {
+    looks = sets.some((set) => set.tables.some((table) => table.chains.some((chain) => chain.rules.some((rule) => /sport|ports\b/.test(rule.text)))));
+    sourcePorts.set(sets, looks);
+  }
+  return looks;
+}
+
+function outcomesOf(held: RulesHeld, question: RuleQuestion): readonly Possible[] {
+  const { place, source, destination, owner } = question;
+  const output = place.hook === 'OUTPUT';
+  const evaluation = evaluate(held.sets, {
+    hook: output ? 'OUTPUT' : 'PREROUTING',
+    protocol: question.protocol,
+    source: { ip: source.ip, port: source.port },
+    destination: { ip: destination.ip, port: destination.port },
+    ...(place.in === undefined ? {} : { in: place.in }),
+    ...(place.out === undefined ? {} : { out: place.out }),
+    // What arrives from outside has no socket and no mark yet; what is sent here has both, and packets do not show them.
+    ...(output ? { mark: 'unknown' as const, ...(owner === undefined ? {} : { owner }) } : { owner: 'none' as const, mark: 0 }),
+    ...(question.localAddress === undefined ? {} : { localAddress: question.localAddress }),
+    ...(question.protocol === 'tcp' ? { tcpFlags: 0x02 } : {}),
+    state: 'NEW',
+    routing: held.routing,
+  });
+  return possibilities(evaluation, held.sets, owner);
+}
+
+function possibilities(evaluation: Evaluation, sets: readonly RuleSet[], owner: Owner | undefined): readonly Possible[] {
+  const nobody = ownersNamed(sets).at(-1);
+  const known = owner === undefined ? 'unknown' : isNamed(owner, sets);
+  if (evaluation.candidates === undefined || evaluation.incomplete === true)
+    return [{ verdict: evaluation.verdict, port: evaluation.to?.port, steps: evaluation.steps, reason: evaluation.reason, byNamedOwner: known }];
+  return evaluation.candidates.map((candidate) => {
+    const uid = candidate.assuming.find(({ key }) => key === 'uid')?.answer;
+    const gid = candidate.assuming.find(({ key }) => key === 'gid')?.answer;
+    const asked = uid !== undefined || gid !== undefined;
+    const named = (uid !== undefined && uid !== nobody?.uid) || (gid !== undefined && gid !== nobody?.gid);
+    return {
+      verdict: candidate.verdict,
+      port: candidate.to?.port,
+      steps: candidate.steps,
+      reason: candidate.verdict === 'unknown' ? evaluation.reason : undefined,
+      byNamedOwner: asked ? named : known,
+    };
+  });
+}
+
+function isNamed(owner: Owner, sets: readonly RuleSet[]): boolean {
+  const owners = ownersNamed(sets);
+  return owners.slice(0, -1).some((named) => {
+    const nobody = owners.at(-1);
+    return (named.uid !== undefined && named.uid !== nobody?.uid && named.uid === owner.uid) || (named.gid !== undefined && named.gid !== nobody?.gid && named.gid === owner.gid);
+  });
+}
+
+/** Can this have happened, given what was seen? */
+function fits(outcome: Possible, question: RuleQuestion): boolean {
+  const { seen, destination } = question;
+  if (seen === undefined || outcome.verdict === 'unknown') return true;
+  if (seen === 'untouched') {
+    // A redirect to the port that it had anyway leaves the tuple alone; TPROXY always does.
+    if (outcome.verdict === 'REDIRECT') return outcome.port === destination.port;
+    return outcome.verdict !== 'DNAT';
+  }
+  return (outcome.verdict === 'REDIRECT' || outcome.verdict === 'DNAT') && (outcome.port === undefined || outcome.port === seen.redirectedTo);
+}
+
+function settle(left: readonly Possible[], question: RuleQuestion, held: RulesHeld): RuleVerdict {
+  const { seen } = question;
+  if (left.length === 0) return withoutRules(seen, question.midstream ? 'begun-before-recording' : 'rules-contradicted');
+  const first = left[0]!;
+  const steps = commonSteps(left);
+  const undecided = left.find((outcome) => outcome.verdict === 'unknown');
+  if (undecided !== undefined || left.some((outcome) => outcome.verdict !== first.verdict || outcome.port !== first.port)) {
+    const reason = undecided?.reason ?? dependence(left);
+    return seen === undefined ? { verdict: 'unknown', evidence: 'ambiguous', reason, steps } : { ...withoutRules(seen, reason), steps };
+  }
+  const lossy = held.sets.some((set) => set.lossy);
+  const reason: Reason | undefined = left.some((outcome) => outcome.steps.length !== steps.length)
+    ? dependence(left)
+    : question.midstream
+      ? 'begun-before-recording'
+      : held.later
+        ? 'rules-newer-than-connection'
+        : lossy
+          ? 'rules-lossy'
+          : undefined;
+  const weak = seen === undefined && (held.later || lossy || question.midstream);
+  return {
+    verdict: first.verdict,
+    ...(first.port === undefined ? {} : { port: first.port }),
+    evidence: seen !== undefined && question.seenBy === 'conntrack' ? 'observed' : weak ? 'ambiguous' : 'derived',
+    ...(reason === undefined ? {} : { reason }),
+    steps,
+  };
+}
+
+/** The verdict where there is no rule to name for it. */
+function withoutRules(seen: Seen, reason: Reason): RuleVerdict {
+  if (seen === undefined) return { verdict: 'unknown', evidence: 'unavailable', reason, steps: [] };
+  if (seen === 'untouched') return { verdict: 'ACCEPT', evidence: 'observed', reason, steps: [] };
+  return { verdict: 'REDIRECT', port: seen.redirectedTo, evidence: 'observed', reason, steps: [] };
+}
+
+/** Why the outcomes that are left differ: the owner, where both kinds are possible, else the mark. */
+function dependence(left: readonly Possible[]): Reason {
+  return left.every((outcome) => outcome.byNamedOwner === left[0]!.byNamedOwner) && left[0]!.byNamedOwner !== 'unknown' ? 'mark-unknown' : 'owner-unknown';
+}
+
+function agreed(values: readonly (boolean | 'unknown')[]): boolean | 'unknown' {
+  const first = values[0];
+  return first !== undefined && values.every((value) => value === first) ? first : 'unknown';
+}
+
+/** The steps that all have, up to the first difference. */
+function commonSteps(all: readonly Possible[]): RuleStep[] {
+  const steps: RuleStep[] = [];
+  for (const [i, step] of (all[0]?.steps ?? []).entries()) {
+    const shared = all.every((other) => {
+      const there = other.steps[i];
+      return there !== undefined && there.table === step.table && there.chain === step.chain && there.index === step.index;
+    });
+    if (!shared) break;
+    steps.push(step);
+  }
+  return steps;
+}

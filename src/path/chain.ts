@@ -1,0 +1,137 @@
+/**
+ * Puts hops in the order of travel: the connection on which one proxy sent a request on is, seen in the other namespace, the one on which the next proxy got it.
+ * It is the same connection when both saw the same initial sequence number under the same tuple; a Service's address on the way is translated by the node, the opener's end is not.
+ */
+import type { Subject } from '../annotate/subject.ts';
+import { formatEndpoint } from '../net/address.ts';
+import type { Evidence } from '../record/record.ts';
+import { normalisePath } from './request-path.ts';
+import { originalPath } from './fit.ts';
+import type { Hop } from './hop.ts';
+
+export interface Counterpart {
+  readonly subject: Subject;
+  readonly evidence: Evidence;
+}
+
+/** The same connections as other namespaces saw them: of a flow that leaves here, the flow that comes in there; and the other way round. */
+export class Counterparts {
+  readonly #arriving = new Map<Subject, Counterpart>();
+  readonly #leaving = new Map<Subject, Counterpart>();
+
+  constructor(subjects: readonly Subject[]) {
+    const bySyn = new Map<string, Subject[]>();
+    const byTuple = new Map<string, Subject[]>();
+    for (const subject of subjects) {
+      if (!arrives(subject)) continue;
+      const { translation } = subject;
+      push(byTuple, `${subject.flow.protocol} ${end(translation.source)} ${end(translation.destination)}`, subject);
+      const isn = subject.flow.tcp?.isnToDestination;
+      if (isn !== undefined) push(bySyn, `${end(translation.source)} ${isn}`, subject);
+    }
+    for (const subject of subjects) {
+      if (!leaves(subject)) continue;
+      const found = this.#find(subject, bySyn, byTuple);
+      if (found === undefined || this.#leaving.has(found.subject)) continue;
+      this.#arriving.set(subject, found);
+      this.#leaving.set(found.subject, { subject, evidence: found.evidence });
+    }
+  }
+
+  #find(subject: Subject, bySyn: ReadonlyMap<string, Subject[]>, byTuple: ReadonlyMap<string, Subject[]>): Counterpart | undefined {
+    const { flow, translation, world } = subject;
+    const elsewhere = (other: Subject) => other.world !== world && overlaps(subject, other);
+    const isn = flow.tcp?.isnToDestination;
+    if (isn !== undefined) {
+      const same = (bySyn.get(`${end(translation.source)} ${isn}`) ?? []).filter(elsewhere);
+      if (same.length === 1) return { subject: same[0]!, evidence: 'observed' };
+      if (same.length > 1) return undefined;
+    }
+    const same = (byTuple.get(`${flow.protocol} ${end(translation.source)} ${end(translation.destination)}`) ?? []).filter(elsewhere);
+    if (same.length !== 1) return undefined;
+    const other = same[0]!;
+    const theirs = other.flow.tcp?.isnToDestination;
+    if (isn !== undefined && theirs !== undefined) return undefined;
+    if (flow.tcp !== undefined && other.flow.tcp !== undefined && !sequencesMeet(flow.tcp.nextToDestination, other.flow.tcp.nextToDestination)) return undefined;
+    return { subject: other, evidence: 'derived' };
+  }
+
+  /** Where a flow that leaves its namespace comes in. */
+  arrivalOf(subject: Subject): Counterpart | undefined {
+    return this.#arriving.get(subject);
+  }
+
+  /** Whence a flow that comes in left. */
+  departureOf(subject: Subject): Counterpart | undefined {
+    return this.#leaving.get(subject);
+  }
+}
+
+/** Two views of one connection stop at about the same byte. */
+const SEQUENCE_WINDOW = 1 << 24;
+
+function sequencesMeet(a: number, b: number): boolean {
+  return Math.abs((a - b) | 0) < SEQUENCE_WINDOW;
+}
+
+function end(at: { readonly ip: string; readonly port: number }): string {
+  return formatEndpoint(at.ip, at.port);
+}
+
+function push(map: Map<string, Subject[]>, key: string, subject: Subject): void {
+  const list = map.get(key);
+  if (list === undefined) map.set(key, [subject]);
+  else list.push(subject);
+}
+
+const leaves = (subject: Subject) => subject.place.sourceIsOurs && !subject.place.destinationIsOurs;
+const arrives = (subject: Subject) => subject.place.destinationIsOurs && !subject.place.sourceIsOurs;
+
+/** Ports are used again: two views of one connection are of the same time (nodes' clocks may differ by seconds). */
+const CLOCKS_NS = 30e9;
+
+function overlaps(a: Subject, b: Subject): boolean {
+  const offset = (b.base.epochSeconds - a.base.epochSeconds) * 1e9;
+  return b.flow.firstNs + offset <= a.flow.lastNs + CLOCKS_NS && a.flow.firstNs <= b.flow.lastNs + offset + CLOCKS_NS;
+}
+
+/** The hop that follows on the connection `arrived`, for the same request. */
+export function followingHop(hop: Hop, candidates: readonly Hop[]): Hop | undefined {
+  const fitting = candidates.filter((next) => next.of === hop.of);
+  if (hop.of === 'connection') return fitting.length === 1 ? fitting[0] : undefined;
+  const { place, exchange } = hop;
+  if (place === undefined || exchange === undefined) return undefined;
+  if (!place.shared) {
+    const exact = fitting.filter((next) => (next.readOn === 'down' ? next.exchange?.index : next.place !== undefined && !next.place.shared ? next.place.clientEnd : undefined) === place.clientEnd);
+    if (exact.length === 1 && sameAsked(hop, exact[0]!)) return exact[0];
+    if (exact.length > 1) return undefined;
+  }
+  const alike = fitting.filter((next) => sameAsked(hop, next) && nested(hop, next));
+  return alike.length === 1 ? alike[0] : undefined;
+}
+
+/** Was the same asked for? What one side does not know does not speak against it. */
+function sameAsked(a: Hop, b: Hop): boolean {
+  const left = a.exchange;
+  const right = b.exchange;
+  if (left === undefined || right === undefined) return true;
+  if (left.request?.method !== undefined && right.request?.method !== undefined && left.request.method !== right.request.method) return false;
+  const sent = left.request?.path;
+  const got = right.request?.path;
+  if (sent === undefined || got === undefined) return true;
+  const asked = normalisePath(sent);
+  return asked === normalisePath(got) || asked === normalisePath(originalPath(right) ?? got);
+}
+
+/** The later hop lies within the earlier one in time, clocks permitting (one node's stamps are one clock). */
+function nested(a: Hop, b: Hop): boolean {
+  const outer = a.exchange;
+  const inner = b.exchange;
+  const left = a.up ?? a.down;
+  const right = b.down ?? b.up;
+  if (outer?.requestStartNs === undefined || inner?.requestStartNs === undefined || left === undefined || right === undefined) return false;
+  if (left.world.node !== right.world.node) return true;
+  const offset = (right.base.epochSeconds - left.base.epochSeconds) * 1e9;
+  if (inner.requestStartNs + offset + 2_000 < outer.requestStartNs) return false;
+  return outer.responseEndNs === undefined || inner.responseStartNs === undefined || inner.responseStartNs + offset <= outer.responseEndNs + 2_000;
+}

@@ -1,0 +1,93 @@
+/**
+ * Can this request, seen in the clear on one side of a proxy, be the one in that place on its other side? Only what must hold in every case is asked for: causes come before
+ * their effects, bodies pass whole, and what is in the clear on both sides is the same. A place that is struck out here cannot be the right one.
+ */
+import type { Exchange } from '../flow/http.ts';
+import { normalisePath } from './request-path.ts';
+import type { Place } from './place.ts';
+
+/** Stamps of one kernel; two processors may differ by less than this. */
+const CLOCK_NS = 2_000;
+
+const HEADER_LIMIT = 64;
+
+function header(exchange: Exchange, name: string, of: 'request' | 'response'): string | undefined {
+  const headers = exchange[of]?.headers ?? [];
+  for (let i = 0; i < headers.length && i < HEADER_LIMIT; i++) {
+    const field = headers[i]!;
+    if (field.name === name) return field.value;
+  }
+  return undefined;
+}
+
+/** The path that the client asked for, where a proxy rewrote it. */
+export function originalPath(exchange: Exchange): string | undefined {
+  return header(exchange, 'x-envoy-original-path', 'request') ?? exchange.request?.path;
+}
+
+/** Envoy's router adds this to a response that came from an upstream. Source: Envoy docs, router filter, x-envoy-upstream-service-time. */
+export function cameFromUpstream(exchange: Exchange): boolean {
+  return header(exchange, 'x-envoy-upstream-service-time', 'response') !== undefined;
+}
+
+/** Place of the digit that Envoy changes in an x-request-id to note why it traces. Source: Envoy extensions/request_id/uuid. */
+const TRACE_REASON_DIGIT = 14;
+
+/** Do two x-request-id values name the same request? */
+export function sameRequestId(a: string, b: string): boolean {
+  if (a === b) return true;
+  return a.length === b.length && a.length === 36 && a.slice(0, TRACE_REASON_DIGIT) === b.slice(0, TRACE_REASON_DIGIT) && a.slice(TRACE_REASON_DIGIT + 1) === b.slice(TRACE_REASON_DIGIT + 1);
+}
+
+function agree(downstream: Exchange, upstream: Exchange): boolean {
+  const a = downstream.request;
+  const b = upstream.request;
+  if (a === undefined || b === undefined) return true;
+  if (a.method !== undefined && b.method !== undefined && a.method !== b.method) return false;
+  const asked = downstream.request?.path;
+  const sent = originalPath(upstream);
+  const rewritten = header(upstream, 'x-envoy-original-path', 'request') === undefined && originalPath(downstream) !== asked;
+  if (!rewritten && asked !== undefined && sent !== undefined && normalisePath(asked) !== normalisePath(sent)) return false;
+  const left = downstream.response?.status;
+  const right = upstream.response?.status;
+  return left === undefined || right === undefined || !cameFromUpstream(downstream) || left === right;
+}
+
+/** The request came in as `downstream`; was it sent on in `place`? */
+export function fitsUpstream(downstream: Exchange, place: Place): boolean {
+  const { requestStartNs, responseStartNs, responseEndNs } = downstream;
+  if (requestStartNs === undefined) return false;
+  if (place.lastClientNs + CLOCK_NS < requestStartNs) return false;
+  if (!place.loose && place.firstClientNs + CLOCK_NS < requestStartNs) return false;
+  if (responseStartNs !== undefined) {
+    if (place.firstClientNs > responseStartNs + CLOCK_NS && !place.shared) return false;
+    if (cameFromUpstream(downstream)) {
+      if (place.firstServerNs === undefined || place.firstServerNs > responseStartNs + CLOCK_NS) return false;
+      const ended = downstream.responseDone ? responseEndNs : undefined;
+      if (!place.loose && !place.isLast && ended !== undefined && place.lastServerNs !== undefined && place.lastServerNs > ended + CLOCK_NS) return false;
+      if (downstream.responseDone && tooShort(place.serverBytes, downstream.responseBytes)) return false;
+    }
+  }
+  if (downstream.requestDone && cameFromUpstream(downstream) && tooShort(place.clientBytes, downstream.requestBytes)) return false;
+  return place.exchange === undefined || agree(downstream, place.exchange);
+}
+
+/** The request was sent on as `upstream`; did it come in in `place`? */
+export function fitsDownstream(upstream: Exchange, place: Place): boolean {
+  const { requestStartNs, responseStartNs } = upstream;
+  if (requestStartNs === undefined) return false;
+  if (place.firstClientNs > requestStartNs + CLOCK_NS) return false;
+  if (!place.shared && place.lastServerNs !== undefined && place.lastServerNs + CLOCK_NS < requestStartNs) return false;
+  if (upstream.responseDone && responseStartNs !== undefined && header(upstream, 'expect', 'request') === undefined) {
+    // A complete response is passed on: whatever the proxy sent to the client for this request, it sent after the response began.
+    if (!place.shared && place.lastServerNs !== undefined && place.lastServerNs + CLOCK_NS < responseStartNs) return false;
+    if (!place.loose && place.firstServerNs !== undefined && place.firstServerNs + CLOCK_NS < responseStartNs) return false;
+    if (tooShort(place.serverBytes, upstream.responseBytes)) return false;
+  }
+  if (upstream.requestDone && tooShort(place.clientBytes, upstream.requestBytes)) return false;
+  return place.exchange === undefined || agree(place.exchange, upstream);
+}
+
+function tooShort(room: number | undefined, body: number | undefined): boolean {
+  return room !== undefined && body !== undefined && room < body;
+}

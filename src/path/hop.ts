@@ -1,0 +1,33 @@
+/**
+ * A hop: what one proxy did with one request or one connection. It came in on a downstream leg, and went on on an upstream leg where one was found.
+ */
+import type { Subject } from '../annotate/subject.ts';
+import type { RoutedDecision } from '../envoy/alternative.ts';
+import type { Exchange } from '../flow/http.ts';
+import type { Reason } from '../record/reason.ts';
+import type { Evidence, PathJoin } from '../record/record.ts';
+import type { Place } from './place.ts';
+
+export interface HopJoin {
+  readonly by: PathJoin['by'];
+  readonly evidence: Evidence;
+  /** Other legs that fit, when it is ambiguous. */
+  readonly candidates?: readonly Subject[];
+  readonly reason?: Reason;
+}
+
+export interface Hop {
+  readonly of: 'connection' | 'request';
+  readonly direction: 'inbound' | 'outbound';
+  /** `undefined` when it could not be told on which downstream leg it came in. */
+  readonly down?: Subject;
+  readonly up?: Subject;
+  readonly join?: HopJoin;
+  /** The request as the side read in the clear shows it. */
+  readonly exchange?: Exchange;
+  /** On which side it was read. */
+  readonly readOn?: 'down' | 'up';
+  /** Where it lies on the other side's connection. */
+  readonly place?: Place;
+  routed?: RoutedDecision;
+}

@@ -1,0 +1,189 @@
+/**
+ * Joins the requests of one proxy: those that came in with the connections on which they went on.
+ *
+ * Where both legs are in the clear the request id proves it. Where one is encrypted, order, time and bytes do, if they leave one possibility: every assignment of requests to
+ * connections that fits has to agree (matching.ts). Otherwise the candidates are named.
+ */
+import { requestFacts } from '../annotate/envoy.ts';
+import type { Subject } from '../annotate/subject.ts';
+import type { RoutedDecision } from '../envoy/alternative.ts';
+import { decideRequest } from '../envoy/request.ts';
+import type { Exchange } from '../flow/http.ts';
+import { cameFromUpstream, fitsDownstream, fitsUpstream, originalPath, sameRequestId } from './fit.ts';
+import type { Hop, HopJoin } from './hop.ts';
+import { possiblePlaces } from './matching.ts';
+import { type Place, placesOf } from './place.ts';
+import { mayLeadTo } from './upstreams.ts';
+
+interface Item {
+  readonly subject: Subject;
+  readonly exchange: Exchange;
+  readonly routed: RoutedDecision | undefined;
+  readonly mustBePlaced: boolean;
+  readonly fits: number[];
+  /** The place that carries the same request id in the clear. */
+  proven: number | undefined;
+}
+
+/** At most this many candidates are named. */
+const CANDIDATES_MAX = 16;
+
+/** Exchanges whose request was read, with the connection that carries them. */
+function exchangesOf(subjects: readonly Subject[]): { subject: Subject; exchange: Exchange }[] {
+  return subjects.flatMap((subject) =>
+    (subject.tracker?.exchanges ?? []).flatMap((exchange) => (exchange.request !== undefined && exchange.requestStartNs !== undefined ? [{ subject, exchange }] : [])),
+  );
+}
+
+function allPlaces(subjects: readonly Subject[]): Place[] {
+  return subjects.flatMap((subject, i) => (subject.tracker === undefined ? [] : placesOf(i, subject.tracker, undefined)));
+}
+
+/** Indices of places that may hold something of [from, to], by connection in time: places of one connection follow each other. */
+function* overlapping(places: readonly Place[], byConnection: readonly (readonly number[])[], fromNs: number, toNs: number): Generator<number> {
+  for (const list of byConnection) {
+    let low = 0;
+    let high = list.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      const place = places[list[middle]!]!;
+      if (Math.max(place.lastClientNs, place.lastServerNs ?? 0) < fromNs) low = middle + 1;
+      else high = middle;
+    }
+    for (let i = low; i < list.length; i++) {
+      const place = places[list[i]!]!;
+      if (place.firstClientNs > toNs) break;
+      yield list[i]!;
+    }
+  }
+}
+
+function indexByConnection(places: readonly Place[]): number[][] {
+  const lists: number[][] = [];
+  places.forEach((place, i) => {
+    lists[place.connection] ??= [];
+    lists[place.connection]!.push(i);
+  });
+  return lists.filter((list) => list !== undefined);
+}
+
+const SLACK_NS = 10_000;
+
+/** Requests read on downstream legs (the application's, a gateway's clients'), sent on over `upstreams`. */
+export function joinOutbound(downstreams: readonly Subject[], upstreams: readonly Subject[]): Hop[] {
+  const places = allPlaces(upstreams);
+  const byConnection = indexByConnection(places);
+  const items: Item[] = exchangesOf(downstreams).map(({ subject, exchange }) => {
+    const facts = requestFacts(exchange, subject.base, undefined);
+    const routed = subject.connection === undefined || facts === undefined ? undefined : decideRequest(subject.connection, facts);
+    const fits: number[] = [];
+    let proven: number | undefined;
+    const until = exchange.responseEndNs ?? subject.flow.lastNs;
+    for (const i of overlapping(places, byConnection, exchange.requestStartNs! - SLACK_NS, until + SLACK_NS)) {
+      const place = places[i]!;
+      const upstream = upstreams[place.connection]!;
+      if (upstream === subject || !fitsUpstream(exchange, place) || !mayLeadTo(routed, upstream)) continue;
+      fits.push(i);
+      if (idsAgree(exchange, place)) proven = i;
+    }
+    return { subject, exchange, routed, mustBePlaced: cameFromUpstream(exchange) && fits.length > 0, fits: proven === undefined ? fits : [proven], proven };
+  });
+  return assign(items, places).map(({ item, place, join }): Hop => {
+    const up = place === undefined ? undefined : upstreams[place.connection]!;
+    return {
+      of: 'request',
+      direction: 'outbound',
+      down: item.subject,
+      ...(up === undefined ? {} : { up }),
+      ...(join === undefined ? {} : { join: named(join, upstreams) }),
+      exchange: item.exchange,
+      readOn: 'down',
+      ...(place === undefined ? {} : { place }),
+      ...(item.routed === undefined ? {} : { routed: item.routed }),
+    };
+  });
+}
+
+/** Requests read on their way to the application, which came in over `downstreams`. */
+export function joinInbound(upstreams: readonly Subject[], downstreams: readonly Subject[]): Hop[] {
+  const places = allPlaces(downstreams);
+  const byConnection = indexByConnection(places);
+  const items: Item[] = exchangesOf(upstreams).map(({ subject, exchange }) => {
+    const fits: number[] = [];
+    let proven: number | undefined;
+    const until = exchange.responseEndNs ?? subject.flow.lastNs;
+    for (const i of overlapping(places, byConnection, exchange.requestStartNs! - SLACK_NS, until + SLACK_NS)) {
+      const place = places[i]!;
+      const downstream = downstreams[place.connection]!;
+      if (downstream === subject || !fitsDownstream(exchange, place) || !samePort(downstream, subject)) continue;
+      fits.push(i);
+      if (idsAgree(exchange, place)) proven = i;
+    }
+    return { subject, exchange, routed: undefined, mustBePlaced: fits.length > 0, fits: proven === undefined ? fits : [proven], proven };
+  });
+  return assign(items, places).map(({ item, place, join }): Hop => {
+    const down = place === undefined ? undefined : downstreams[place.connection]!;
+    const facts = down === undefined ? undefined : requestFacts(item.exchange, item.subject.base, originalPath(item.exchange));
+    const routed = down?.connection === undefined || facts === undefined ? undefined : decideRequest(down.connection, facts);
+    return {
+      of: 'request',
+      direction: 'inbound',
+      up: item.subject,
+      ...(down === undefined ? {} : { down }),
+      ...(join === undefined ? {} : { join: named(join, downstreams) }),
+      exchange: item.exchange,
+      readOn: 'up',
+      ...(place === undefined ? {} : { place }),
+      ...(routed === undefined ? {} : { routed }),
+    };
+  });
+}
+
+/** The proxy sends what came in for a port on to that port, unless its cluster for it says another. */
+export function samePort(downstream: Subject, upstream: Subject): boolean {
+  const port = downstream.translation.destination.port;
+  if (upstream.translation.destination.port === port) return true;
+  const clusters = downstream.world.envoy?.configs.flatMap((config) => [...(config.clusters.get(`inbound|${port}||`) ?? [])]) ?? [];
+  return clusters.some(({ value }) => value.type !== 'ORIGINAL_DST' && value.endpoints.length > 0);
+}
+
+function idsAgree(exchange: Exchange, place: Place): boolean {
+  const a = exchange.request?.requestId;
+  const b = place.exchange?.request?.requestId;
+  return a !== undefined && b !== undefined && sameRequestId(a, b);
+}
+
+interface OpenJoin {
+  readonly by: 'order' | 'request-id';
+  readonly evidence: HopJoin['evidence'];
+  readonly connections: readonly number[];
+  readonly reason?: HopJoin['reason'];
+}
+
+function assign(items: readonly Item[], places: readonly Place[]): { item: Item; place: Place | undefined; join: OpenJoin | undefined }[] {
+  const possible = possiblePlaces(items, (place) => places[place]!.shared);
+  return items.map((item, i) => {
+    const left = possible[i];
+    const open = left ?? item.fits;
+    if (open.length === 0) return { item, place: undefined, join: undefined };
+    const connections = [...new Set(open.map((place) => places[place]!.connection))];
+    if (left === undefined || connections.length > 1 || !item.mustBePlaced) {
+      const reason = connections.length > 1 ? ('several-upstreams' as const) : ('no-upstream-seen' as const);
+      return { item, place: undefined, join: { by: 'order' as const, evidence: 'ambiguous' as const, connections, reason } };
+    }
+    // On one connection requests follow each other: the answer that went on is that of the last turn that fits.
+    const place = places[open.at(-1)!]!;
+    if (item.proven !== undefined) return { item, place, join: { by: 'request-id' as const, evidence: 'observed' as const, connections } };
+    return { item, place, join: { by: 'order' as const, evidence: 'derived' as const, connections } };
+  });
+}
+
+function named(join: OpenJoin, subjects: readonly Subject[]): HopJoin {
+  const { by, evidence, reason, connections } = join;
+  return {
+    by,
+    evidence,
+    ...(evidence === 'ambiguous' ? { candidates: connections.slice(0, CANDIDATES_MAX).map((i) => subjects[i]!) } : {}),
+    ...(reason === undefined ? {} : { reason }),
+  };
+}

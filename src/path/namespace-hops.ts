@@ -1,0 +1,63 @@
+/** All hops of the proxy of one namespace: requests first, which say which connections carry requests; then connections carried as bytes; then attempts that failed. */
+import type { Subject } from '../annotate/subject.ts';
+import type { Leg } from '../record/record.ts';
+import type { Hop } from './hop.ts';
+import { joinInbound, joinOutbound, samePort } from './http-hops.ts';
+import { joinOpened } from './openers.ts';
+import { isCarriedAsBytes, joinConnections } from './tcp-hops.ts';
+
+const plays = (subject: Subject, ...roles: Leg[]) => subject.record.roles.some((role) => roles.includes(role));
+const isTcp = (subject: Subject) => subject.flow.protocol === 'tcp';
+const hasRequests = (subject: Subject) => subject.tracker?.protocol === 'http1' || subject.tracker?.protocol === 'http2';
+
+export function namespaceHops(subjects: readonly Subject[]): Hop[] {
+  const tcp = subjects.filter(isTcp);
+  const toProxy = tcp.filter((s) => plays(s, 'app-to-proxy'));
+  const clients = tcp.filter((s) => plays(s, 'client-to-proxy'));
+  const towards = tcp.filter((s) => plays(s, 'proxy-to-upstream', 'unknown', 'hbone') && s.place.hook === 'OUTPUT');
+  const apps = tcp.filter((s) => plays(s, 'proxy-to-app') || (plays(s, 'loopback') && s.ports.hasProxy && !s.ports.listening.has(s.translation.destination.port)));
+  // A gateway sends what its clients ask for on to the outside; so does a sidecar that is asked for something else than its application.
+  const gateway = clients.filter((s) => s.connection?.direction !== 'INBOUND' && s.place.hook !== 'OUTPUT');
+  const inward = clients.filter((s) => !gateway.includes(s));
+  return [...outboundHops([...toProxy, ...gateway], towards), ...inboundHops(inward, apps)];
+}
+
+function outboundHops(downstreams: readonly Subject[], upstreams: readonly Subject[]): Hop[] {
+  const requests = joinOutbound(
+    downstreams.filter((s) => hasRequests(s) && s.connection?.network !== 'tcp'),
+    upstreams,
+  );
+  const rest = without(upstreams, used(requests));
+  const bytes = joinConnections('outbound', downstreams.filter(isCarriedAsBytes), rest, () => true);
+  return joinOpened([...requests, ...bytes], without(rest, used(bytes)), () => true);
+}
+
+function inboundHops(downstreams: readonly Subject[], upstreams: readonly Subject[]): Hop[] {
+  const carried = new Set(downstreams.filter(isCarriedAsBytes));
+  const requests = joinInbound(
+    upstreams.filter(hasRequests),
+    downstreams.filter((s) => !carried.has(s) || !hasRequests(s)),
+  );
+  const rest = without(upstreams, used(requests));
+  const served = new Set(requests.map((hop) => hop.down));
+  const bytes = joinConnections(
+    'inbound',
+    [...carried].filter((down) => !served.has(down)),
+    rest,
+    samePort,
+  );
+  return joinOpened(
+    [...requests, ...bytes],
+    without(rest, used(bytes)).filter((up) => !hasRequests(up)),
+    samePort,
+  );
+}
+
+/** Upstream connections that were surely found to be used. */
+function used(hops: readonly Hop[]): ReadonlySet<Subject | undefined> {
+  return new Set(hops.filter((hop) => hop.join?.evidence !== 'ambiguous').map((hop) => hop.up));
+}
+
+function without(subjects: readonly Subject[], gone: ReadonlySet<Subject | undefined>): Subject[] {
+  return subjects.filter((subject) => !gone.has(subject));
+}

@@ -1,0 +1,52 @@
+/**
+ * For whom was an upstream connection opened? Envoy opens one only on demand: when a request or a connection is there that needs it. If exactly one was there, it was that one;
+ * this joins attempts that failed, which carry no bytes to tell by.
+ */
+import type { Subject } from '../annotate/subject.ts';
+import type { Hop } from './hop.ts';
+import { mayCarry } from './tcp-hops.ts';
+import { mayLeadTo } from './upstreams.ts';
+
+const CLOCK_NS = 2_000;
+
+function wasThere(hop: Hop, up: Subject): boolean {
+  const at = up.flow.firstNs;
+  if (hop.of === 'request') {
+    const { exchange } = hop;
+    if (hop.readOn !== 'down' || exchange?.requestStartNs === undefined) return false;
+    const until = exchange.responseStartNs ?? hop.down?.flow.lastNs ?? exchange.requestStartNs;
+    return exchange.requestStartNs <= at + CLOCK_NS && at <= until + CLOCK_NS && mayLeadTo(hop.routed, up);
+  }
+  return hop.down !== undefined && mayCarry(hop.down, up, hop.routed);
+}
+
+/**
+ * @param hops of one proxy and direction
+ * @param orphans upstream connections that no hop uses, whose opening was seen
+ * @returns the hops, with those that lacked an upstream joined where it is proven
+ */
+export function joinOpened(hops: readonly Hop[], orphans: readonly Subject[], fitsToo: (down: Subject, up: Subject) => boolean): Hop[] {
+  const result = [...hops];
+  const claimed = new Map<number, Subject[]>();
+  for (const up of orphans) {
+    if (up.flow.midstream) continue;
+    const there: number[] = [];
+    result.forEach((hop, i) => {
+      if (hop.down !== undefined && wasThere(hop, up) && fitsToo(hop.down, up)) there.push(i);
+    });
+    if (there.length !== 1) continue;
+    const i = there[0]!;
+    if (result[i]!.up !== undefined) continue;
+    const list = claimed.get(i) ?? [];
+    list.push(up);
+    claimed.set(i, list);
+  }
+  for (const [i, ups] of claimed) {
+    const hop = result[i]!;
+    // Several attempts for one request: the last is the one that decided its fate.
+    const up = ups.reduce((a, b) => (b.flow.firstNs > a.flow.firstNs ? b : a));
+    const { join: _, ...rest } = hop;
+    result[i] = { ...rest, up, join: { by: 'order', evidence: 'derived' } };
+  }
+  return result;
+}

@@ -1,0 +1,312 @@
+/**
+ * Recordings in, records out: the only file that sees all parts.
+ *
+ * Each network namespace is read on its own; then its connections are judged; then the connections of all namespaces are joined to paths. Everything between the frames and the
+ * records is a plain synchronous function of its input, so the same input gives the same records in the same order.
+ */
+import { readFileSync, statSync } from 'node:fs';
+import { addressesSeen } from './annotate/local.ts';
+import { annotate } from './annotate/annotate.ts';
+import { pairByConntrack } from './annotate/halves.ts';
+import { findProxyPorts } from './annotate/proxy-ports.ts';
+import { RuleJudge } from './annotate/rule.ts';
+import type { Subject } from './annotate/subject.ts';
+import { decodeFrame } from './decode/decode.ts';
+import { Packet } from './decode/packet.ts';
+import { isAnswerHalf, readFlow } from './flow/flow.ts';
+import { NamespaceFlows } from './flow/namespace-flows.ts';
+import { KubeNames } from './kube/names.ts';
+import { type KubeObjects, parseKubeObjects } from './kube/objects.ts';
+import { parseRfc3339 } from './net/time.ts';
+import { findPaths } from './path/paths.ts';
+import type { AnyRecord, FlowRecord, LostRecord, PathRecord } from './record/record.ts';
+import { noRedaction, redaction } from './record/redact.ts';
+import { Tally } from './record/tally.ts';
+import { type Bundle, snapshotsOf } from './source/bundle.ts';
+import type { NamespaceEntry } from './source/bundle-manifest.ts';
+import { openInput } from './source/input.ts';
+import { MergedSource } from './source/merge.ts';
+import { expandRecording } from './source/recording.ts';
+import type { FrameSource, SourceLoss } from './source/source.ts';
+import { SourceBase } from './source/source-base.ts';
+import { RecordedWorld, type WorldFile } from './world/build.ts';
+import { lostRecord } from './record/lost.ts';
+
+export interface InputFile {
+  readonly kind: string;
+  readonly path: string;
+}
+
+export interface ReplayInputs {
+  /** Bundles, folders of bundles, archives, captures, `-`. */
+  readonly captures: readonly string[];
+  /** What is known of the namespace of a bare capture, or in place of what a bundle holds. */
+  readonly files: readonly InputFile[];
+  /** Hide credentials and queries. */
+  readonly redact: boolean;
+  /** Read requests also where nothing tells of a proxy. */
+  readonly requests?: boolean;
+}
+
+export interface ReplayProgress {
+  readonly bytesRead: number;
+  /** 0 when nobody knows. */
+  readonly bytesTotal: number;
+}
+
+export interface ReplayEnd {
+  readonly malformed: boolean;
+  readonly lost: boolean;
+  readonly interrupted: boolean;
+}
+
+/** A network namespace to be read: where its frames come from, and what else is known of it. */
+interface Namespace {
+  readonly sources: () => FrameSource[];
+  readonly world: (names: KubeNames, seen: Iterable<string>) => RecordedWorld;
+  /** Was anything but packets recorded? */
+  readonly isKnown: boolean;
+  readonly node: string;
+  readonly netns: string;
+  readonly fileInterfaces: (sources: readonly FrameSource[], id: number) => string | undefined;
+}
+
+const KUBE_KINDS: ReadonlySet<string> = new Set(['pods', 'services', 'endpointslices']);
+const FAMILY_OF: { readonly [kind: string]: 'ipv4' | 'ipv6' } = {
+  'iptables-save': 'ipv4',
+  'iptables-legacy-save': 'ipv4',
+  'ip6tables-save': 'ipv6',
+  'ip6tables-legacy-save': 'ipv6',
+};
+const LINUX_COOKED: ReadonlySet<number> = new Set([113, 276]);
+
+/**
+ * Replays recordings. Yields between pieces of work; `next(true)` asks it to stop reading and to come to its end with what it has.
+ *
+ * @param write takes the records in order: flows and paths by their first packet, then what was lost, then one total
+ * @throws {CaptureFileError} when an input cannot be opened at all
+ */
+export function* replay(inputs: ReplayInputs, write: (record: AnyRecord) => void): Generator<ReplayProgress, ReplayEnd, boolean | undefined> {
+  const run = new Run(inputs, write);
+  return yield* run.replay();
+}
+
+class Run {
+  readonly #inputs: ReplayInputs;
+  readonly #write: (record: AnyRecord) => void;
+  readonly #base = new SourceBase();
+  readonly #tally = new Tally();
+  readonly #losses: LostRecord[] = [];
+  readonly #kube: KubeObjects[] = [];
+  readonly #bundles: Bundle[] = [];
+  #malformed = false;
+  #stopped = false;
+  #bytesTotal = 0;
+
+  constructor(inputs: ReplayInputs, write: (record: AnyRecord) => void) {
+    this.#inputs = inputs;
+    this.#write = write;
+  }
+
+  *replay(): Generator<ReplayProgress, ReplayEnd, boolean | undefined> {
+    const namespaces = this.#open();
+    const names = new KubeNames(...this.#kube);
+    const joined: Subject[][] = [];
+    try {
+      for (const namespace of namespaces) {
+        const found = yield* this.#read(namespace, names);
+        if (found !== undefined) joined.push(found);
+        if (this.#stopped) break;
+      }
+      this.#finish(joined);
+    } finally {
+      for (const bundle of this.#bundles) bundle.close();
+    }
+    return { malformed: this.#malformed, lost: this.#losses.length > 0, interrupted: this.#stopped };
+  }
+
+  /** Opens all inputs. Bare captures are taken together as one namespace. */
+  #open(): Namespace[] {
+    const namespaces: Namespace[] = [];
+    const bare: FrameSource[] = [];
+    const given = this.#givenFiles();
+    for (const path of this.#inputs.captures.flatMap(expandRecording)) {
+      if (path !== '-') this.#bytesTotal += statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+      const input = openInput(path, { base: this.#base });
+      if (input.kind === 'capture') {
+        bare.push(input.source);
+        continue;
+      }
+      const { bundle } = input;
+      this.#bundles.push(bundle);
+      const begun = bundle.manifest.begun === undefined ? undefined : parseRfc3339(bundle.manifest.begun);
+      // An hour before: readings and connections may be older than the recording's begin.
+      if (begun !== undefined) this.#base.fix(begun.seconds - 3600);
+      for (const file of ['pods.json', 'services.json', 'endpointslices.json']) {
+        const text = bundle.readText(file, 'optional');
+        if (text !== undefined) this.#addKube(text, `${bundle.name}/${file}`);
+      }
+      for (const entry of bundle.manifest.namespaces) namespaces.push(this.#recorded(bundle, entry, given));
+    }
+    if (bare.length > 0) namespaces.push(this.#bare(bare.length === 1 ? bare[0]! : new MergedSource(bare), given));
+    return namespaces;
+  }
+
+  #givenFiles(): WorldFile[] {
+    const files: WorldFile[] = [];
+    for (const { kind, path } of this.#inputs.files) {
+      const text = readFileSync(path, 'utf8');
+      if (KUBE_KINDS.has(kind)) this.#addKube(text, path);
+      else files.push({ kind, name: path, ...(FAMILY_OF[kind] === undefined ? {} : { family: FAMILY_OF[kind] }), read: () => text });
+    }
+    return files;
+  }
+
+  #addKube(text: string, path: string): void {
+    try {
+      this.#kube.push(parseKubeObjects(text, path));
+    } catch (error) {
+      if (!(error instanceof SyntaxError)) throw error;
+      this.#lose({ source: 'malformed', count: 1, exact: true, atNs: 0, detail: error.message }, { node: '' });
+      this.#malformed = true;
+    }
+  }
+
+  #recorded(bundle: Bundle, entry: NamespaceEntry, given: readonly WorldFile[]): Namespace {
+    const { node } = bundle.manifest;
+    const replaced = new Set(given.map(({ kind }) => kind));
+    const snapshots = snapshotsOf(entry);
+    const files = snapshots
+      .filter(({ kind, status }) => kind !== 'packets' && status !== 'failed' && !replaced.has(kind))
+      .map(
+        (snapshot): WorldFile => ({
+          kind: snapshot.kind,
+          name: snapshot.path ?? snapshot.kind,
+          ...(snapshot.family === undefined ? {} : { family: snapshot.family }),
+          ...(snapshot.readAt === undefined ? {} : { readAt: snapshot.readAt }),
+          read: () => (snapshot.path === undefined ? '' : bundle.readText(snapshot.path)),
+        }),
+      );
+    const scope = { node, netns: entry.netns, interfaces: entry.interfaces, ...(entry.pod === undefined ? {} : { pod: entry.pod }) };
+    return {
+      sources: () =>
+        snapshots.flatMap((snapshot) => {
+          if (snapshot.kind !== 'packets' || snapshot.path === undefined) return [];
+          return bundle.openPackets(snapshot.path, { base: this.#base }) ?? [];
+        }),
+      world: (names) => new RecordedWorld(scope, [...files, ...given], names, this.#base),
+      isKnown: true,
+      node,
+      netns: entry.netns,
+      fileInterfaces: (sources, id) => sources[0]?.interfaces[id]?.name,
+    };
+  }
+
+  #bare(source: FrameSource, given: readonly WorldFile[]): Namespace {
+    const scope = { node: 'local', netns: 'capture', interfaces: [] };
+    return {
+      sources: () => [source],
+      world: (names, seen) => new RecordedWorld(scope, given, names, this.#base, seen),
+      isKnown: given.length > 0,
+      node: scope.node,
+      netns: scope.netns,
+      fileInterfaces: (_sources, id) => source.interfaces[id]?.name,
+    };
+  }
+
+  /** Reads the frames of one namespace and judges its connections. Those of a bare capture without any knowledge go out at once: there is nothing to join them by. */
+  *#read(namespace: Namespace, names: KubeNames): Generator<ReplayProgress, Subject[] | undefined, boolean | undefined> {
+    const sources = namespace.sources();
+    const source = sources.length <= 1 ? sources[0] : new MergedSource(sources);
+    if (source === undefined) return [];
+    const cooked = source.interfaces.some(({ linkType }) => LINUX_COOKED.has(linkType));
+    const follow = namespace.isKnown || cooked || this.#inputs.requests === true;
+    const flows = new NamespaceFlows({ follow: follow ? 'all' : 'hello' });
+    yield* this.#readFrames(source, flows);
+    flows.finish();
+    this.#tally.addFrames(flows.frames, flows.bytes);
+    for (const loss of source.losses) this.#lose(loss, { node: namespace.node, netns: namespace.netns });
+    this.#malformed ||= source.malformed;
+    this.#loseUnfollowed(namespace, flows);
+    const world = namespace.world(names, addressesSeen(flows.table));
+    if (world.conntrack !== undefined) pairByConntrack(flows, world.conntrack);
+    const subjects = this.#judge(namespace, source, flows, world, follow);
+    source.close();
+    return subjects;
+  }
+
+  #judge(namespace: Namespace, source: FrameSource, flows: NamespaceFlows, world: RecordedWorld, keep: boolean): Subject[] | undefined {
+    const { table } = flows;
+    const first = table.count === 0 ? 0 : readFlow(table, 0).firstNs;
+    const rules = ([4, 6] as const).flatMap((family) => world.rulesAt(family, first) ?? []);
+    const context = {
+      world,
+      base: this.#base,
+      judge: new RuleJudge(),
+      ports: findProxyPorts(world, rules),
+      fileInterfaces: (id: number) => namespace.fileInterfaces([source], id),
+    };
+    const subjects: Subject[] = [];
+    for (let slot = 0; slot < table.count; slot++) {
+      if (isAnswerHalf(table, slot)) continue;
+      const subject = annotate(readFlow(table, slot), flows.extraOf(slot), flows.trackerOf(slot), context);
+      if (keep) subjects.push(subject);
+      else this.#emit(subject.record);
+    }
+    for (const problem of world.problems) this.#lose({ source: 'malformed', count: 1, exact: true, atNs: 0, detail: `Cannot use ${problem}` }, { node: world.node, netns: world.netns });
+    return keep ? subjects : undefined;
+  }
+
+  *#readFrames(source: FrameSource, flows: NamespaceFlows): Generator<ReplayProgress, void, boolean | undefined> {
+    const packet = new Packet();
+    const { interfaces } = source;
+    for (let batch = source.next(); batch !== undefined; batch = source.next()) {
+      const { bytes, view, offset, capturedLength, wireLength, timeNs, interfaceId, count } = batch;
+      for (let i = 0; i < count; i++) {
+        const id = interfaceId[i]!;
+        decodeFrame(packet, interfaces[id]!.linkType, bytes, view, offset[i]!, capturedLength[i]!, wireLength[i]!, timeNs[i]!);
+        flows.observe(packet, id);
+      }
+      if ((yield { bytesRead: this.#tally.bytes + flows.bytes, bytesTotal: this.#bytesTotal }) === true) {
+        this.#stopped = true;
+        return;
+      }
+    }
+  }
+
+  #lose(loss: SourceLoss, scope: LostRecord['scope']): void {
+    this.#losses.push(lostRecord(loss, scope, this.#base, this.#losses));
+  }
+
+  #loseUnfollowed(namespace: Namespace, flows: NamespaceFlows): void {
+    if (flows.unfollowed === 0) return;
+    const detail = `Cannot read the requests of ${flows.unfollowed} connections: there are more than can be followed at once`;
+    this.#lose({ source: 'requests', count: flows.unfollowed, exact: true, atNs: 0, detail }, { node: namespace.node, netns: namespace.netns });
+  }
+
+  #emit(record: FlowRecord | PathRecord): void {
+    this.#tally.add(record);
+    this.#write(record);
+  }
+
+  #finish(joined: readonly (readonly Subject[])[]): void {
+    const paths = findPaths(joined, this.#inputs.redact ? redaction : noRedaction);
+    const flows = joined.flatMap((subjects) => subjects.map((subject) => subject.record));
+    for (const record of byTime(flows, paths)) this.#emit(record);
+    for (const bundle of this.#bundles) {
+      for (const loss of bundle.losses) this.#lose(loss, { node: bundle.manifest.node });
+      this.#malformed ||= bundle.malformed;
+    }
+    for (const lost of this.#losses) {
+      this.#tally.add(lost);
+      this.#write(lost);
+    }
+    this.#write(this.#tally.record());
+  }
+}
+
+/** By first stamp; a flow goes before a path of the same moment, and otherwise the order of finding stays. */
+function byTime(flows: readonly FlowRecord[], paths: readonly PathRecord[]): (FlowRecord | PathRecord)[] {
+  const all: (FlowRecord | PathRecord)[] = [...flows, ...paths];
+  return all.sort((a, b) => (a.first < b.first ? -1 : a.first > b.first ? 1 : a.type === b.type ? 0 : a.type === 'flow' ? -1 : 1));
+}

@@ -1,0 +1,66 @@
+/**
+ * Everything that conntrack said of one namespace, from dumps and events, found by either tuple.
+ *
+ * Tuples are used again, and the stamps of events say when user space read them: several entries with the same translation are one answer, several with different ones are none,
+ * unless the other tuple, seen on the wire, tells which.
+ */
+import { formatEndpoint } from '../net/address.ts';
+import type { ConntrackEntry } from '../netfilter/conntrack.ts';
+
+export interface WireTuple {
+  readonly protocol: string;
+  readonly source: { readonly ip: string; readonly port: number };
+  readonly destination: { readonly ip: string; readonly port: number };
+}
+
+type EntryTuple = ConntrackEntry['original'];
+
+function key(protocol: string, from: { ip: string; port?: number }, to: { ip: string; port?: number }): string {
+  return `${protocol} ${formatEndpoint(from.ip, from.port ?? 0)} ${formatEndpoint(to.ip, to.port ?? 0)}`;
+}
+
+function add(index: Map<string, ConntrackEntry[]>, k: string, entry: ConntrackEntry): void {
+  const list = index.get(k);
+  if (list === undefined) index.set(k, [entry]);
+  else if (!list.some((e) => same(e, entry))) list.push(entry);
+}
+
+/** The same connection, or another one with the same tuples, zone and mark: nothing would tell them apart. */
+function same(a: ConntrackEntry, b: ConntrackEntry): boolean {
+  return (
+    a.zone === b.zone &&
+    sameTuple(a.protocol, a.original, b.original) &&
+    sameTuple(a.protocol, a.reply, b.reply) &&
+    (a.mark === undefined || b.mark === undefined || a.mark === b.mark)
+  );
+}
+
+function sameTuple(protocol: string, a: EntryTuple, b: EntryTuple): boolean {
+  return key(protocol, a.source, a.destination) === key(protocol, b.source, b.destination);
+}
+
+export class ConntrackView {
+  readonly size: number;
+  readonly #byOriginal = new Map<string, ConntrackEntry[]>();
+  readonly #byReply = new Map<string, ConntrackEntry[]>();
+
+  constructor(entries: Iterable<ConntrackEntry>) {
+    let size = 0;
+    for (const entry of entries) {
+      size++;
+      add(this.#byOriginal, key(entry.protocol, entry.original.source, entry.original.destination), entry);
+      add(this.#byReply, key(entry.protocol, entry.reply.source, entry.reply.destination), entry);
+    }
+    this.size = size;
+  }
+
+  /** Entries whose original tuple (what the opener asked for) is this one. */
+  byOriginal(wire: WireTuple): readonly ConntrackEntry[] {
+    return this.#byOriginal.get(key(wire.protocol, wire.source, wire.destination)) ?? [];
+  }
+
+  /** Entries whose answers come from the destination and go to the source of this tuple. */
+  byReply(wire: WireTuple): readonly ConntrackEntry[] {
+    return this.#byReply.get(key(wire.protocol, wire.destination, wire.source)) ?? [];
+  }
+}
