@@ -4,13 +4,14 @@ import { parseStringMatcher, regexMatcher, type StringMatcher } from './string-m
 import { not, type Three } from './three-valued.ts';
 
 export type HeaderValue =
-  | { readonly known: true; readonly text: string }
+  /** All values, joined with ',' and one by one. */
+  | { readonly known: true; readonly text: string; readonly values: readonly string[] }
   | { readonly known: true; readonly text?: undefined }
   | { readonly known: false };
 
 /** The headers of one request. */
 export interface RequestHeaders {
-  /** The values of the header (lower-case name; also `:path` and its like) joined with ','. Absent: the request has none. Unknown: it was not seen. */
+  /** The header of that lower-case name (also `:path` and its like). No text: the request has none. Not known: it was not seen. */
   find(name: string): HeaderValue;
 }
 
@@ -51,6 +52,16 @@ const presenceFields = new Set([
   'treatMissingHeaderAsEmpty',
 ]);
 
+function inverted(invert: boolean, result: Three): Three {
+  return invert ? not(result) : result;
+}
+
+/** Envoys of different age match a repeated header by its joined values or by each of them: where that makes a difference the answer is unknown. */
+function testValues(test: StringMatcher, joined: string, values: readonly string[]): Three {
+  const whole = test(joined);
+  return values.length < 2 || values.every((value) => test(value) === whole) ? whole : 'unknown';
+}
+
 /** A matcher of one header. A missing header matches nothing, inverted or not, unless it is treated as empty or its presence is what is asked. */
 export function parseHeaderMatcher(message: Json): HeaderMatcher {
   const name = (textAt(message, 'name') ?? '').toLowerCase();
@@ -64,35 +75,35 @@ export function parseHeaderMatcher(message: Json): HeaderMatcher {
     test(headers) {
       const found = headers.find(name);
       if (!found.known) return 'unknown';
-      const value = found.text;
-      if (test === undefined) return bare ? ((value !== undefined || missingIsEmpty) === present) !== invert : 'unknown';
-      if (value === undefined && !missingIsEmpty) return false;
-      const result = test(value ?? '');
-      return invert ? not(result) : result;
+      if (test === undefined) return bare ? ((found.text !== undefined || missingIsEmpty) === present) !== invert : 'unknown';
+      if (found.text === undefined) return missingIsEmpty ? inverted(invert, test('')) : false;
+      return inverted(invert, testValues(test, found.text, found.values));
     },
   };
 }
 
-/** Header values by name. `complete` says that what is not listed is not there; otherwise it is unknown. Source: multiple values are joined with ',' (getAllOfHeaderAsString). */
+/** Header values by name. `complete` says that what is not listed is not there; otherwise it is unknown. */
 export function requestHeaders(
   list: readonly (readonly [string, string])[],
   complete: boolean,
   pseudo: { readonly [name: string]: string | undefined },
 ): RequestHeaders {
-  const values = new Map<string, string>();
+  const headers = new Map<string, string[]>();
   for (const [name, value] of list) {
     const key = name.toLowerCase();
-    const before = values.get(key);
-    values.set(key, before === undefined ? value : `${before},${value}`);
+    const before = headers.get(key);
+    if (before === undefined) headers.set(key, [value]);
+    else before.push(value);
   }
   return {
     find(name) {
       if (name.startsWith(':') || name === 'host') {
         const text = pseudo[name === 'host' ? ':authority' : name];
-        return text === undefined ? { known: false } : { known: true, text };
+        return text === undefined ? { known: false } : { known: true, text, values: [text] };
       }
-      const text = values.get(name);
-      return text !== undefined ? { known: true, text } : complete ? { known: true } : { known: false };
+      const values = headers.get(name);
+      if (values !== undefined) return { known: true, text: values.join(','), values };
+      return complete ? { known: true } : { known: false };
     },
   };
 }

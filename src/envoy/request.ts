@@ -44,6 +44,8 @@ interface Context {
   readonly manager: HttpConnectionManager;
   readonly facts: RequestFacts;
   readonly request: RouteRequest;
+  /** As the connection manager leaves it. */
+  readonly authority: string;
 }
 
 type Partial = Omit<Alternative, 'way' | 'mirrors'> & { readonly mirrors?: readonly string[] };
@@ -173,9 +175,7 @@ function needsTls(context: Context, host: VirtualHost): Three {
 }
 
 function throughRoutes(context: Context, config: RouteConfig): Alternative[] {
-  const { manager, facts, way } = context;
-  const authority = effectiveAuthority(manager, facts.authority, facts.method, way.local?.port);
-  const host = findVirtualHost(config, authority);
+  const host = findVirtualHost(config, context.authority);
   if (host === undefined)
     return [
       alternative(context, config.onDemand ? { outcome: 'unknown', doubt: 'route-unknown-matcher' } : { outcome: 'no-route', status: 404 }),
@@ -202,9 +202,10 @@ function throughManager(
   facts: RequestFacts,
 ): Alternative[] {
   const path = effectivePath(manager, facts.path);
+  const authority = effectiveAuthority(manager, facts.authority, facts.method, way.local?.port);
   const headers: RequestHeaders = requestHeaders(facts.headers, facts.headersComplete ?? true, {
     ':method': facts.method,
-    ':authority': facts.authority,
+    ':authority': authority,
     ':path': path.kind === 'path' ? path.path : facts.path,
     ':scheme': facts.scheme ?? (way.chain?.tls === 'plaintext' ? 'http' : way.chain?.tls === 'unknown' ? undefined : 'https'),
   });
@@ -222,7 +223,7 @@ function throughManager(
     headers,
     tls,
   };
-  const context: Context = { connection, way, manager, facts, request };
+  const context: Context = { connection, way, manager, facts, request, authority };
   if (path.kind === 'rejected') return [alternative(context, { outcome: 'direct-response', status: 400 })];
   if (path.kind === 'redirected') return [alternative(context, { outcome: 'redirect', status: 307 })];
   const { routes } = manager;
