@@ -3,6 +3,7 @@
  * The block grows by doubling, and only as bytes really arrive, so a lying length never makes a buffer of that length.
  */
 import type { ByteFeed } from './byte-feed.ts';
+import type { SourceProgress } from './source.ts';
 
 export const BLOCK_LENGTH = 256 * 1024;
 
@@ -28,6 +29,10 @@ export class BlockWindow {
 
   get fault(): string | undefined {
     return this.#feed.fault;
+  }
+
+  get progress(): SourceProgress {
+    return { taken: this.#feed.taken, size: this.#feed.size };
   }
 
   /** Has at least `wanted` unread bytes ready; false when the input ends first. Whatever was handed out of the block is void afterwards. */

@@ -13,7 +13,7 @@ import type { FrameSource, SourceLoss } from './source.ts';
 import { unpack } from './unpack.ts';
 
 export const MANIFEST = 'bundle.json';
-const MANIFEST_LIMIT = 64 * 1024 * 1024;
+const MANIFEST_LIMIT = 16 * 1024 * 1024;
 /** A string of JavaScript holds about twice this. */
 const TEXT_LIMIT = 256 * 1024 * 1024;
 const CHUNK = 256 * 1024;

@@ -1,7 +1,7 @@
 /**
  * Bytes in order, pulled synchronously into a buffer of the reader: a file, standard input, memory, or what a decompressor makes of another feed.
  */
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { CaptureFileError, systemReason } from './capture-file-error.ts';
 
 export interface ByteFeed {
@@ -11,6 +11,9 @@ export interface ByteFeed {
   read(into: Uint8Array, offset: number, length: number): number;
   /** Why the feed ended before its time, where it did: act, value, wish and state in one sentence. */
   readonly fault: string | undefined;
+  /** Bytes taken so far of what lies beneath all packing, and how many there are, where that is known. */
+  readonly taken: number;
+  readonly size: number | undefined;
   close(): void;
 }
 
@@ -19,9 +22,10 @@ const RETRY_MS = 2;
 /** A file from its beginning, or standard input (`-`). A read error ends it with a fault. */
 export class FileFeed implements ByteFeed {
   readonly name: string;
+  readonly size: number | undefined;
   fault: string | undefined;
+  taken = 0;
   #fd: number;
-  #position = 0;
 
   /** @throws {CaptureFileError} CAPTURE_READ when it cannot be opened */
   constructor(path: string) {
@@ -30,6 +34,8 @@ export class FileFeed implements ByteFeed {
     else
       try {
         this.#fd = openSync(path, 'r');
+        const stats = fstatSync(this.#fd);
+        this.size = stats.isFile() ? stats.size : undefined;
       } catch (cause) {
         throw new CaptureFileError(
           'CAPTURE_READ',
@@ -44,13 +50,13 @@ export class FileFeed implements ByteFeed {
     for (;;) {
       try {
         const n = readSync(this.#fd, into, offset, length, null);
-        this.#position += n;
+        this.taken += n;
         return n;
       } catch (error) {
         const reason = systemReason(error);
         if (reason === 'EOF') return 0;
         if (reason !== 'EAGAIN') {
-          this.fault = `Cannot read "${this.name}" at byte ${this.#position}: more bytes are wanted, the system says ${reason}`;
+          this.fault = `Cannot read "${this.name}" at byte ${this.taken}: more bytes are wanted, the system says ${reason}`;
           return 0;
         }
         // standard input may be a pipe that somebody else made non-blocking
@@ -69,23 +75,27 @@ export class FileFeed implements ByteFeed {
 export class BytesFeed implements ByteFeed {
   readonly name: string;
   readonly fault = undefined;
+  taken = 0;
   readonly #bytes: Uint8Array;
-  #position = 0;
 
   constructor(bytes: Uint8Array, name: string) {
     this.#bytes = bytes;
     this.name = name;
   }
 
+  get size(): number {
+    return this.#bytes.length;
+  }
+
   read(into: Uint8Array, offset: number, length: number): number {
-    const n = Math.min(length, this.#bytes.length - this.#position);
-    into.set(this.#bytes.subarray(this.#position, this.#position + n), offset);
-    this.#position += n;
+    const n = Math.min(length, this.#bytes.length - this.taken);
+    into.set(this.#bytes.subarray(this.taken, this.taken + n), offset);
+    this.taken += n;
     return n;
   }
 
   close(): void {
-    this.#position = this.#bytes.length;
+    this.taken = this.#bytes.length;
   }
 }
 
@@ -103,6 +113,14 @@ export class PeekFeed implements ByteFeed {
 
   get fault(): string | undefined {
     return this.#feed.fault;
+  }
+
+  get taken(): number {
+    return this.#feed.taken;
+  }
+
+  get size(): number | undefined {
+    return this.#feed.size;
   }
 
   /** The next `length` bytes, fewer only where the feed ends first. They stay to be read. */

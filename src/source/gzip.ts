@@ -47,6 +47,14 @@ export class GzipFeed implements ByteFeed {
     return 0;
   }
 
+  get taken(): number {
+    return this.#feed.taken;
+  }
+
+  get size(): number | undefined {
+    return this.#feed.size;
+  }
+
   close(): void {
     this.#feed.close();
   }

@@ -6,7 +6,7 @@
  */
 import type { TimeBase } from '../net/time.ts';
 import { FrameArrays } from './frame-arrays.ts';
-import type { CaptureInterface, FrameBatch, FrameSource, SourceLoss } from './source.ts';
+import type { CaptureInterface, FrameBatch, FrameSource, SourceLoss, SourceProgress } from './source.ts';
 
 const BLOCK_LENGTH = 512 * 1024;
 
@@ -65,6 +65,17 @@ export class MergedSource implements FrameSource {
 
   get malformed(): boolean {
     return this.#inputs.some((input) => input.source.malformed);
+  }
+
+  get progress(): SourceProgress {
+    let taken = 0;
+    let size: number | undefined = 0;
+    for (const { source } of this.#inputs) {
+      taken += source.progress?.taken ?? 0;
+      const own = source.progress?.size;
+      size = size === undefined || own === undefined ? undefined : size + own;
+    }
+    return { taken, size };
   }
 
   next(): FrameBatch | undefined {

@@ -11,7 +11,7 @@ import type { ByteFeed } from './byte-feed.ts';
 import { CaptureFileError } from './capture-file-error.ts';
 import { FrameArrays, frameLimit } from './frame-arrays.ts';
 import { LossLog } from './loss-log.ts';
-import type { CaptureInterface, FrameBatch, FrameSource, SourceLoss } from './source.ts';
+import type { CaptureInterface, FrameBatch, FrameSource, SourceLoss, SourceProgress } from './source.ts';
 import { SourceBase } from './source-base.ts';
 
 const FILE_HEADER_LEN = 24;
@@ -85,6 +85,10 @@ export class PcapSource implements FrameSource {
 
   get malformed(): boolean {
     return this.#log.malformed;
+  }
+
+  get progress(): SourceProgress {
+    return this.#window.progress;
   }
 
   next(): FrameBatch | undefined {

@@ -8,7 +8,7 @@ const NRB_RECORD_END = 0;
 const NRB_RECORD_IPV4 = 1;
 const NRB_RECORD_IPV6 = 2;
 const ADDRESS_LIMIT = 65_536;
-const NAMES_LIMIT = 16;
+const NAMES_LIMIT = 4;
 const NAME_LENGTH_LIMIT = 255;
 const decoder = new TextDecoder();
 

@@ -13,7 +13,6 @@ export const EPB_DROPCOUNT = 4;
 export const ISB_IFDROP = 5;
 export const ISB_OSDROP = 7;
 
-const TEXT_LIMIT = 64 * 1024;
 const decoder = new TextDecoder();
 
 /** Calls `take` for each option between two places of a block; a length that leaves the block ends the walk. Returns false in that case. */
@@ -36,9 +35,9 @@ export function walkOptions(
   return true;
 }
 
-/** UTF-8 text of an option, cut at 64 KiB; trailing NULs, which some writers add, are dropped. */
-export function optionText(bytes: Uint8Array, at: number, length: number): string {
-  let end = at + Math.min(length, TEXT_LIMIT);
+/** UTF-8 text of an option, cut at `limit` bytes; trailing NULs, which some writers add, are dropped. */
+export function optionText(bytes: Uint8Array, at: number, length: number, limit: number): string {
+  let end = at + Math.min(length, limit);
   while (end > at && bytes[end - 1] === 0) end--;
   return decoder.decode(bytes.subarray(at, end));
 }

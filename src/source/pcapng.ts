@@ -27,7 +27,7 @@ import {
   optionText,
   walkOptions,
 } from './pcapng-options.ts';
-import type { CaptureInterface, FrameBatch, FrameSource, SourceLoss } from './source.ts';
+import type { CaptureInterface, FrameBatch, FrameSource, SourceLoss, SourceProgress } from './source.ts';
 import { SourceBase } from './source-base.ts';
 
 const SECTION_HEADER = 0x0a0d0d0a;
@@ -55,6 +55,10 @@ const DESCRIPTION_LIMIT = 1024 * 1024;
 const INTERFACE_LIMIT = 262_144;
 const DROPS_UNKNOWN = 0xffff;
 const COMMENTS_LIMIT = 64;
+const COMMENT_LIMIT = 64 * 1024;
+const NAME_LIMIT = 255;
+const FILTER_LIMIT = 4096;
+const DESCRIPTIONS_LIMIT = 16 * 1024 * 1024;
 const INT32_MAX = 0x7fffffff;
 
 const packetMinimum: ReadonlyMap<number, number> = new Map([
@@ -93,6 +97,7 @@ export class PcapngSource implements FrameSource {
   #little = true;
   /** Index of the section's first interface. */
   #first = 0;
+  #describable = DESCRIPTIONS_LIMIT;
   #lastNs = 0;
   #ended = false;
 
@@ -118,6 +123,10 @@ export class PcapngSource implements FrameSource {
 
   get malformed(): boolean {
     return this.#log.malformed;
+  }
+
+  get progress(): SourceProgress {
+    return this.#window.progress;
   }
 
   next(): FrameBatch | undefined {
@@ -206,7 +215,7 @@ export class PcapngSource implements FrameSource {
       else if (code === OPT_COMMENT && this.#keepComments) {
         this.#frames.comments ??= new Map();
         const comments = this.#frames.comments.get(index) ?? [];
-        if (comments.length < COMMENTS_LIMIT) comments.push(optionText(bytes, at, length));
+        if (comments.length < COMMENTS_LIMIT) comments.push(optionText(bytes, at, length, COMMENT_LIMIT));
         this.#frames.comments.set(index, comments);
       }
     });
@@ -267,18 +276,19 @@ export class PcapngSource implements FrameSource {
   }
 
   #addInterface(at: number, to: number): void {
-    const { bytes, view } = this.#window;
+    const { view } = this.#window;
     const little = this.#little;
     let name: string | undefined;
     let filter: string | undefined;
     let resolution = DEFAULT_TSRESOL;
     let offsetSeconds = 0n;
     walkOptions(view, at + 16, to, little, (code, valueAt, length) => {
-      if (code === IF_NAME) name = optionText(bytes, valueAt, length);
+      if (code === IF_NAME) name = this.#describe(valueAt, length, NAME_LIMIT);
       else if (code === IF_TSRESOL && length === 1) resolution = view.getUint8(valueAt);
       else if (code === IF_TSOFFSET && length === 8) offsetSeconds = view.getBigInt64(valueAt, little);
       // its first byte tells the kind of filter; 0 is text as libpcap takes it
-      else if (code === IF_FILTER && length > 1 && view.getUint8(valueAt) === 0) filter = optionText(bytes, valueAt + 1, length - 1);
+      else if (code === IF_FILTER && length > 1 && view.getUint8(valueAt) === 0)
+        filter = this.#describe(valueAt + 1, length - 1, FILTER_LIMIT);
     });
     this.interfaces.push({
       linkType: view.getUint16(at + 8, little),
@@ -287,6 +297,12 @@ export class PcapngSource implements FrameSource {
       ...(filter === undefined ? {} : { filter }),
     });
     this.#clocks.add(resolution, offsetSeconds);
+  }
+
+  /** Text about an interface, as long as all such texts together stay small. */
+  #describe(at: number, length: number, limit: number): string | undefined {
+    this.#describable -= Math.min(length, limit);
+    return this.#describable < 0 ? undefined : optionText(this.#window.bytes, at, length, limit);
   }
 
   #statistics(at: number, to: number): void {

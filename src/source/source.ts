@@ -47,6 +47,13 @@ export interface SourceLoss {
   readonly detail: string;
 }
 
+/** How far a source is, in bytes of the input as it lies there (packed, where it is packed). */
+export interface SourceProgress {
+  readonly taken: number;
+  /** `undefined` where nobody knows: standard input. */
+  readonly size: number | undefined;
+}
+
 export interface FrameSource {
   /** As read from the input; grows while reading. Fixed by the first frame unless given. */
   readonly base: TimeBase;
@@ -59,5 +66,6 @@ export interface FrameSource {
   readonly losses: readonly SourceLoss[];
   /** Is the input itself broken (exit code 2)? */
   readonly malformed: boolean;
+  readonly progress?: SourceProgress;
   close(): void;
 }

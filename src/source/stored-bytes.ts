@@ -166,12 +166,14 @@ export class SpooledBytes implements StoredBytes {
 export class RangeFeed implements ByteFeed {
   readonly name: string;
   readonly #stored: StoredBytes;
+  readonly #start: number;
   #position: number;
   readonly #end: number;
 
   constructor(stored: StoredBytes, name: string, start: number, length: number) {
     this.#stored = stored;
     this.name = name;
+    this.#start = start;
     this.#position = start;
     this.#end = start + length;
   }
@@ -183,6 +185,14 @@ export class RangeFeed implements ByteFeed {
       this.#stored.fault ??
       `Cannot read all of "${this.name}": ${this.#end - this.#position} more bytes are wanted, "${this.#stored.name}" ends`
     );
+  }
+
+  get taken(): number {
+    return this.#position - this.#start;
+  }
+
+  get size(): number {
+    return this.#end - this.#start;
   }
 
   read(into: Uint8Array, offset: number, length: number): number {

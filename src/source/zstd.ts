@@ -32,6 +32,7 @@ export function isZstd(head: Uint8Array): boolean {
 export class ZstdFeed implements ByteFeed {
   readonly name: string;
   fault: string | undefined;
+  readonly #feed: ByteFeed;
   readonly #input: BlockWindow;
   #frame: Decompress | undefined;
   /** The frame's header, until it goes to the decompressor together with the first block. */
@@ -44,6 +45,7 @@ export class ZstdFeed implements ByteFeed {
 
   constructor(feed: ByteFeed) {
     this.name = feed.name;
+    this.#feed = feed;
     this.#input = new BlockWindow(feed);
   }
 
@@ -62,6 +64,14 @@ export class ZstdFeed implements ByteFeed {
       else if (this.#frame !== undefined) this.#block(this.#frame);
       else if (!this.#beginFrame()) return 0;
     }
+  }
+
+  get taken(): number {
+    return this.#feed.taken;
+  }
+
+  get size(): number | undefined {
+    return this.#feed.size;
   }
 
   close(): void {
