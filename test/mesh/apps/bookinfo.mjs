@@ -28,7 +28,7 @@ const roles = {
   async details() {
     return { id: 0, author: 'William Shakespeare', year: 1595, pages: 200 };
   },
-  async reviews(url, headers) {
+  async reviews(_url, headers) {
     return { version, ratings: version === 'v1' ? null : await get('ratings', '/ratings/0', headers) };
   },
   async ratings() {

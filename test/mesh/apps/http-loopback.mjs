@@ -1,4 +1,4 @@
 // Listens on 127.0.0.1 only, so nothing that comes by the pod's address reaches it.
 import http from 'node:http';
 
-http.createServer((request, response) => response.end('ok')).listen(8080, '127.0.0.1');
+http.createServer((_request, response) => response.end('ok')).listen(8080, '127.0.0.1');

@@ -4,7 +4,7 @@ import net from 'node:net';
 const [port = '9000', greeting = 'hello'] = process.argv.slice(2);
 net
   .createServer((socket) => {
-    socket.write(greeting + '\n');
+    socket.write(`${greeting}\n`);
     socket.pipe(socket);
     socket.on('error', () => {});
   })
