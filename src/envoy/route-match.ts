@@ -25,6 +25,8 @@ export type RouteVerdict = { readonly matches: true } | { readonly matches: fals
 export interface RouteMatch {
   /** The path matcher in words: `prefix /api`. */
   readonly text: string;
+  /** Does every request match, whatever it says? */
+  readonly unconditional: boolean;
   test(request: RouteRequest): RouteVerdict;
 }
 
@@ -155,6 +157,7 @@ export function parseRouteMatch(match: Json | undefined): RouteMatch {
   }
   return {
     text: path.text,
+    unconditional: conditions.length === 1 && path.text === 'prefix /',
     test(request) {
       let unknown: Reason | undefined;
       for (const condition of conditions) {

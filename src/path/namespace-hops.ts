@@ -1,5 +1,7 @@
 /** All hops of the proxy of one namespace: requests first, which say which connections carry requests; then connections carried as bytes; then attempts that failed. */
+import { epochMs } from '../annotate/envoy.ts';
 import type { Subject } from '../annotate/subject.ts';
+import { decideAnyRequest } from '../envoy/any-request.ts';
 import type { Leg } from '../record/record.ts';
 import type { Hop } from './hop.ts';
 import { joinInbound, joinOutbound, samePort } from './http-hops.ts';
@@ -46,8 +48,15 @@ function inboundHops(downstreams: readonly Subject[], upstreams: readonly Subjec
     rest,
     samePort,
   );
+  // Requests that came in encrypted and were sent on to nobody: all that is known is the connection.
+  const unread = downstreams
+    .filter((down) => !carried.has(down) && !served.has(down) && !hasRequests(down))
+    .map((down): Hop => {
+      const routed = down.connection === undefined ? undefined : decideAnyRequest(down.connection, epochMs(down.base, down.flow.firstNs));
+      return { of: 'connection', direction: 'inbound', down, ...(routed === undefined ? {} : { routed }) };
+    });
   return joinOpened(
-    [...requests, ...bytes],
+    [...requests, ...bytes, ...unread],
     without(rest, used(bytes)).filter((up) => !hasRequests(up)),
     samePort,
   );

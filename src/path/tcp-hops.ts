@@ -46,9 +46,10 @@ export function mayCarry(down: Subject, up: Subject, routed: RoutedDecision | un
   const came = bytesOf(down.tracker);
   const went = bytesOf(up.tracker);
   if (came === undefined || went === undefined) return true;
+  // Encryption adds bytes: what came in encrypted says little of what goes on in the clear.
+  if (down.tracker?.tls !== undefined && up.tracker?.tls === undefined) return true;
   if (came[1] > went[1]) return false;
-  const clear = up.tracker?.tls === undefined && down.tracker?.tls === undefined;
-  return !clear || went[0] <= came[0];
+  return up.tracker?.tls !== undefined || went[0] <= came[0];
 }
 
 /** Connections that came in on `downstreams`, carried as bytes over `upstreams` (those that no request was found to use). */
