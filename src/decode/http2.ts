@@ -242,7 +242,8 @@ export class Http2Decoder {
     }
     const kept =
       this.#type !== DATA && this.#type !== PRIORITY && this.#type <= CONTINUATION && this.#type !== PING && this.#type !== WINDOW_UPDATE;
-    if (kept && this.#length > MAX_BLOCK) {
+    const strange = this.#type > CONTINUATION && this.#length > DEFAULT_MAX_FRAME;
+    if (strange || (kept && this.#length > MAX_BLOCK)) {
       this.#lose();
       return;
     }

@@ -211,8 +211,10 @@ function readServerName(reader: VectorReader): string | undefined {
 /**
  * Parses the body of a ClientHello (after the four bytes of the handshake header). A cut one gives what is there, with `cut`.
  * `undefined` when not even the fixed part is there.
+ *
+ * @param cut the message goes on after `end`, but was not captured
  */
-export function parseClientHello(bytes: Uint8Array, start: number, end: number): ClientHello | undefined {
+export function parseClientHello(bytes: Uint8Array, start: number, end: number, cut = false): ClientHello | undefined {
   const reader = new VectorReader(bytes, start, end);
   const version = reader.uint(2);
   const random = reader.hex(32);
@@ -239,11 +241,11 @@ export function parseClientHello(bytes: Uint8Array, start: number, end: number):
     }
     if (extensions.cut) reader.cut = true;
   }
-  return { ...hello, supportedVersions, sni, alpn, cut: reader.cut };
+  return { ...hello, supportedVersions, sni, alpn, cut: cut || reader.cut };
 }
 
-/** Parses the body of a ServerHello or HelloRetryRequest (after the four bytes of the handshake header); `undefined` when the cipher suite is not there. */
-export function parseServerHello(bytes: Uint8Array, start: number, end: number): ServerHello | undefined {
+/** Parses the body of a ServerHello or HelloRetryRequest as {@link parseClientHello} does; `undefined` when the cipher suite is not there. */
+export function parseServerHello(bytes: Uint8Array, start: number, end: number, cut = false): ServerHello | undefined {
   const reader = new VectorReader(bytes, start, end);
   const legacyVersion = reader.uint(2);
   const random = reader.hex(32);
@@ -267,7 +269,16 @@ export function parseServerHello(bytes: Uint8Array, start: number, end: number):
     }
     if (extensions.cut) reader.cut = true;
   }
-  return { version, random, cipherSuite, helloRetryRequest: random === HELLO_RETRY_RANDOM, alpn, sessionId, preSharedKey, cut: reader.cut };
+  return {
+    version,
+    random,
+    cipherSuite,
+    helloRetryRequest: random === HELLO_RETRY_RANDOM,
+    alpn,
+    sessionId,
+    preSharedKey,
+    cut: cut || reader.cut,
+  };
 }
 
 /** The first certificate of a TLS 1.2 Certificate message's body, as `[start, end)` of its DER bytes; `undefined` when there is none or it is cut. */

@@ -224,7 +224,8 @@ export class Http1Conversation implements Conversation {
       const size = Math.min(MAX_HEAD_LENGTH, Math.max(512, need * 2));
       const more = size - (side.carry?.length ?? 0);
       if (more > this.#budget.left) {
-        this.#cutHead(direction, side, timeNs);
+        if (side.carry === undefined) this.#onCutHead(direction, side, parseCutHttp1Head(bytes, start, end), timeNs);
+        else this.#cutHead(direction, side, timeNs);
         return end;
       }
       this.#budget.left -= more;
@@ -247,6 +248,10 @@ export class Http1Conversation implements Conversation {
   #cutHead(direction: 0 | 1, side: Side, timeNs: number): void {
     const head = side.carry === undefined ? undefined : parseCutHttp1Head(side.carry, 0, side.carryLength);
     this.#dropCarry(side);
+    this.#onCutHead(direction, side, head, timeNs);
+  }
+
+  #onCutHead(direction: 0 | 1, side: Side, head: Http1Head | undefined, timeNs: number): void {
     side.state = 'lost';
     if (head !== undefined) this.#onHead(direction, side, head, timeNs, 0);
   }

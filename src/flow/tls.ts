@@ -266,7 +266,7 @@ export class TlsConversation implements Conversation {
       const length = (buffer[at + 1]! << 16) | (buffer[at + 2]! << 8) | buffer[at + 3]!;
       const start = at + TLS_HANDSHAKE_HEADER_LEN;
       if (start + length > side.handshakeLength) break;
-      this.#onMessage(direction, buffer[at]!, buffer, start, start + length);
+      this.#onMessage(direction, buffer[at]!, buffer, start, start + length, false);
       at = start + length;
     }
     if (at === side.handshakeLength) this.#release(side);
@@ -276,11 +276,11 @@ export class TlsConversation implements Conversation {
     }
   }
 
-  #onMessage(direction: 0 | 1, type: number, bytes: Uint8Array, start: number, end: number): void {
+  #onMessage(direction: 0 | 1, type: number, bytes: Uint8Array, start: number, end: number, cut: boolean): void {
     const { facts } = this;
-    if (type === TLS_CLIENT_HELLO && direction === 0) facts.clientHello = parseClientHello(bytes, start, end) ?? facts.clientHello;
+    if (type === TLS_CLIENT_HELLO && direction === 0) facts.clientHello = parseClientHello(bytes, start, end, cut) ?? facts.clientHello;
     else if (type === TLS_SERVER_HELLO && direction === 1) {
-      const hello = parseServerHello(bytes, start, end);
+      const hello = parseServerHello(bytes, start, end, cut);
       if (hello === undefined) return;
       facts.serverHello = hello;
       facts.helloRetried ||= hello.helloRetryRequest;
@@ -310,7 +310,7 @@ export class TlsConversation implements Conversation {
   }
 
   #onCutHello(direction: 0 | 1, buffer: Uint8Array, end: number, length: number): void {
-    if (TLS_HANDSHAKE_HEADER_LEN + length > end) this.#onMessage(direction, buffer[0]!, buffer, TLS_HANDSHAKE_HEADER_LEN, end);
+    if (TLS_HANDSHAKE_HEADER_LEN + length > end) this.#onMessage(direction, buffer[0]!, buffer, TLS_HANDSHAKE_HEADER_LEN, end, true);
   }
 
   #lose(direction: 0 | 1, side: Side): void {

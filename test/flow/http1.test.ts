@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { ConnectionTracker } from '../../src/flow/exchange.ts';
 import type { Exchange } from '../../src/flow/http.ts';
 import { bytesOf, follow, lines, type Saying, type Sent, segments, track } from './conversation.ts';
 
@@ -252,7 +253,7 @@ test('more than 1024 requests without an answer are given up, and nothing is pai
 
 test('done exchanges leave when they are taken', () => {
   const sent = segments([request('/a'), answer(200, 'a'), request('/b')], { open: true });
-  const tracker = track([]);
+  const tracker = new ConnectionTracker();
   for (const { direction, packet } of sent) tracker.observe(direction, packet);
   assert.deepEqual(lines(tracker.takeDone()), ['GET /a 0 > 200 1']);
   assert.deepEqual(lines(tracker.exchanges), ['GET /b 0 > ?']);
