@@ -42,6 +42,7 @@ const before = (a: Input, b: Input) => a.timeNs < b.timeNs || (a.timeNs === b.ti
 
 export class MergedSource implements FrameSource {
   readonly base: TimeBase;
+  /** Those that the sources know from the beginning, then others as their frames come. */
   readonly interfaces: CaptureInterface[] = [];
   /** For each of `interfaces`, the place of its source among those given. */
   readonly inputOf: number[] = [];
@@ -60,6 +61,7 @@ export class MergedSource implements FrameSource {
     if (first === undefined) throw new RangeError('Cannot merge captures: at least one is wanted, none is given');
     this.base = first.base;
     this.#inputs = sources.map((source, rank) => new Input(source, rank));
+    for (const input of this.#inputs) for (let index = 0; index < input.source.interfaces.length; index++) this.#interface(input, index);
     this.#useBlock(BLOCK_LENGTH);
   }
 

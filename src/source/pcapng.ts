@@ -115,6 +115,7 @@ export class PcapngSource implements FrameSource {
     if (!filled) throw this.#noCapture(`a section header of at least ${SECTION_MIN_LEN} bytes is wanted, ${this.#window.end} are there`);
     const fault = this.#sectionFault();
     if (fault !== undefined) throw this.#noCapture(fault);
+    while (!this.#ended && this.#describes()) this.#advance();
   }
 
   get losses(): readonly SourceLoss[] {
@@ -230,6 +231,13 @@ export class PcapngSource implements FrameSource {
       atNs,
       detail: `Frames were lost before this one was captured: "${this.#name}" says ${count}`,
     });
+  }
+
+  /** Does the window begin with a whole block that is no packet? Those before the first packet are read at once, so that the interfaces are known early. */
+  #describes(): boolean {
+    const { view, start, end } = this.#window;
+    if (end - start < BLOCK_MIN_LEN || packetMinimum.has(view.getUint32(start, this.#little))) return false;
+    return view.getUint32(start + 4, this.#little) <= end - start;
   }
 
   /** Looks at the block at the front of the window, which {@link #parse} did not take: reads more of it, takes what it describes, or ends. */

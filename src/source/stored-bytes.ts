@@ -61,7 +61,11 @@ export interface SpoolLimits {
   readonly total: number;
 }
 
-const defaultLimits: SpoolLimits = { memory: 16 * CHUNK, total: 64 * 1024 * CHUNK };
+/** Beyond the first, what is packed may not unpack to more than the second times its length: no disk is filled by a few kilobytes. */
+const UNPACKED_FREELY = 256 * CHUNK;
+const LARGEST_RATIO = 256;
+
+const defaultLimits: SpoolLimits = { memory: 16 * CHUNK, total: 32 * 1024 * CHUNK };
 
 /** All that a feed brings. The temporary file has no name any more once it is open, so that it vanishes with the process. */
 export class SpooledBytes implements StoredBytes {
@@ -114,9 +118,11 @@ export class SpooledBytes implements StoredBytes {
       const n = feed.read(chunk, filled, CHUNK - filled);
       filled += n;
       this.length += n;
-      if (this.length > limits.total) {
-        this.fault = `Cannot keep all of "${this.name}": at most ${limits.total} bytes are wanted, there are more`;
-        this.length = limits.total;
+      const most = Math.min(limits.total, Math.max(UNPACKED_FREELY, feed.taken * LARGEST_RATIO));
+      if (this.length > most) {
+        this.fault = `Cannot keep all of "${this.name}": at most ${most} bytes are wanted of ${feed.taken}, there are more`;
+        filled -= this.length - most;
+        this.length = most;
       }
       const ended = n === 0 || this.fault !== undefined;
       if (filled === CHUNK || ended) {

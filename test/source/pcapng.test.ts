@@ -2,7 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { CaptureFileError } from '../../src/source/capture-file-error.ts';
-import { readBytes } from './drain.ts';
+import { MergedSource } from '../../src/source/merge.ts';
+import type { FrameSource } from '../../src/source/source.ts';
+import { drain, openBytes, readBytes } from './drain.ts';
 import { frame } from './write-pcap.ts';
 import { PcapngWriter, utf8 } from './write-pcapng.ts';
 
@@ -312,4 +314,23 @@ test('property: a file cut anywhere gives a prefix of its frames, whatever the s
     if (!source.malformed) complete++;
   }
   assert.equal(complete, 49);
+});
+
+test('interfaces that are described before the first packet are known before it is read, also of merged captures', () => {
+  const bytes = new PcapngWriter()
+    .section()
+    .interface(276)
+    .interface(113)
+    .packet(0, MICROS, frame(4))
+    .interface(1)
+    .packet(2, MICROS, frame(4))
+    .bytes();
+  const linkTypes = (source: FrameSource) => source.interfaces.map((i) => i.linkType);
+  const source = openBytes(bytes);
+  assert.deepEqual(linkTypes(source), [276, 113]);
+  const merged = new MergedSource([openBytes(bytes), openBytes(bytes)]);
+  assert.deepEqual(linkTypes(merged), [276, 113, 276, 113]);
+  drain(merged);
+  assert.deepEqual(linkTypes(merged), [276, 113, 276, 113, 1, 1]);
+  assert.deepEqual(merged.inputOf, [0, 0, 1, 1, 0, 1]);
 });
