@@ -80,6 +80,9 @@ export class SpooledBytes implements StoredBytes {
     this.name = feed.name;
     try {
       this.#fill(feed, limits);
+    } catch (error) {
+      this.close();
+      throw error;
     } finally {
       feed.close();
     }
