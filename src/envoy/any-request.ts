@@ -7,7 +7,14 @@ import type { RouteConfig } from './route-config.ts';
 /** One virtual host for all domains whose first route takes everything. */
 function takesAll(config: RouteConfig): boolean {
   const [host, ...others] = config.virtualHosts;
-  return host !== undefined && others.length === 0 && !config.onDemand && !host.hasMatcher && host.domains.includes('*') && host.routes[0]?.match.unconditional === true;
+  return (
+    host !== undefined &&
+    others.length === 0 &&
+    !config.onDemand &&
+    !host.hasMatcher &&
+    host.domains.includes('*') &&
+    host.routes[0]?.match.unconditional === true
+  );
 }
 
 /** @returns `undefined` when the routes look at requests, or are not known */
@@ -21,9 +28,22 @@ export function decideAnyRequest(connection: ConnectionDecision, atMs: number): 
       if (!takesAll(way.config.inlineRoutes(routes.message))) return undefined;
     } else if (routes.kind === 'rds') {
       const { options, doubt } = connection.history.routesAt(routes.name, atMs);
-      if (doubt !== undefined || options.length === 0 || !options.every(({ resource }) => resource !== undefined && takesAll(resource.value))) return undefined;
+      if (
+        doubt !== undefined ||
+        options.length === 0 ||
+        !options.every(({ resource }) => resource !== undefined && takesAll(resource.value))
+      )
+        return undefined;
     } else return undefined;
   }
   // Nothing of this request is looked at by the routes; filters that look at headers are told that they are not known.
-  return decideRequest(connection, { atMs, method: 'GET', authority: '', path: '/', headers: [], headersComplete: false, queryHidden: true });
+  return decideRequest(connection, {
+    atMs,
+    method: 'GET',
+    authority: '',
+    path: '/',
+    headers: [],
+    headersComplete: false,
+    queryHidden: true,
+  });
 }

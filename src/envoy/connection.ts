@@ -17,6 +17,7 @@ import { type ChainInput, findFilterChains, whyRejected } from './filter-chain-m
 import { asHistory, type EnvoyHistory } from './history.ts';
 import { inspectConnection, runs } from './inspection.ts';
 import { hasExactAddress, hasWildcardAddress, type Listener } from './listener.ts';
+import { listenerIndex } from './listener-index.ts';
 import type { NetworkFilter } from './network-filter.ts';
 
 export type { ConnectionFacts } from './connection-facts.ts';
@@ -60,11 +61,12 @@ interface Candidate {
 function lookUp(
   history: EnvoyHistory,
   facts: ConnectionFacts,
+  port: number,
   fits: (listener: Listener) => boolean,
 ): { found: Candidate[]; sure: boolean } {
   const found: Candidate[] = [];
   let sure = false;
-  for (const possible of history.listenersAt(facts.atMs, facts.midstream ?? false)) {
+  for (const possible of history.listenersAt(port, facts.atMs, facts.midstream ?? false)) {
     const fitting = possible.options.filter(({ resource }) => resource !== undefined && fits(resource.value));
     for (const { resource, config } of fitting)
       found.push({ listener: resource!, config, ...(possible.doubt === undefined ? {} : { doubt: possible.doubt }) });
@@ -80,10 +82,10 @@ function lookUpAddress(
   at: { readonly ip: string; readonly port: number },
   only: (listener: Listener) => boolean,
 ): { found: Candidate[]; sure: boolean } {
-  const exact = lookUp(history, facts, (listener) => only(listener) && hasExactAddress(listener, at.ip, at.port));
+  const exact = lookUp(history, facts, at.port, (listener) => only(listener) && hasExactAddress(listener, at.ip, at.port));
   if (exact.sure) return exact;
   const family = parseIp(at.ip)?.family ?? 4;
-  const wildcard = lookUp(history, facts, (listener) => only(listener) && hasWildcardAddress(listener, family, at.port));
+  const wildcard = lookUp(history, facts, at.port, (listener) => only(listener) && hasWildcardAddress(listener, family, at.port));
   return { found: [...exact.found, ...wildcard.found], sure: wildcard.sure };
 }
 
@@ -94,6 +96,7 @@ function accepting(history: EnvoyHistory, facts: ConnectionFacts): { found: Cand
   return lookUp(
     history,
     facts,
+    port,
     (listener) =>
       listener.bindToPort &&
       listener.addresses.some((address) => address.kind === 'socket' && address.protocol === 'tcp' && address.port === port),
@@ -171,13 +174,14 @@ function rejections(
   const used = new Set(ways.map((way) => way.listener?.name));
   const { ip, port } = facts.destination;
   const family = parseIp(ip)?.family ?? 4;
-  for (const { name, state, value } of history.nearest(facts.atMs).listeners) {
+  const { byPort, byIp } = listenerIndex(history.nearest(facts.atMs));
+  for (const { name, state, value } of new Set([...(byPort.get(port) ?? []), ...(byIp.get(ip) ?? [])])) {
     if (rejected.length >= MAX_REJECTED) break;
     if (used.has(name) || (state !== 'active' && state !== 'static')) continue;
     const sockets = value.addresses.filter((address) => address.kind === 'socket');
     if (hasWildcardAddress(value, family, port)) rejected.push({ candidate: name, because: 'earlier-match' });
-    else if (sockets.some((address) => address.port === port)) rejected.push({ candidate: name, because: 'address-mismatch' });
-    else if (sockets.some((address) => address.ip === ip)) rejected.push({ candidate: name, because: 'port-mismatch' });
+    else
+      rejected.push({ candidate: name, because: sockets.some((address) => address.port === port) ? 'address-mismatch' : 'port-mismatch' });
   }
   return rejected;
 }

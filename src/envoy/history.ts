@@ -5,11 +5,11 @@
  * Where nothing tells, the nearest version is given with the reason for doubt. Times are milliseconds of the Unix epoch.
  */
 import type { Reason } from '../record/reason.ts';
-import { formatAddress } from './address.ts';
 import type { Cluster } from './cluster.ts';
 import type { EnvoyConfig, Resource, SectionName } from './config.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { Listener } from './listener.ts';
+import { listenerIndex, listenerKey } from './listener-index.ts';
 import type { RouteConfig } from './route-config.ts';
 
 /** A version that may have held, with the reading that shows it; no resource: there was none. */
@@ -30,6 +30,9 @@ const WARMING_MS = 250;
 /** Clocks of packets and of Envoy are the same; stamps are cut to milliseconds. */
 const EARLY_MS = 5;
 
+/** Connections name ports at will: remembered for so many. */
+const MAX_PORTS = 4096;
+
 interface Timeline<T> {
   /** By reading; what was in service, if anything. */
   readonly active: readonly (Resource<T> | undefined)[];
@@ -41,8 +44,8 @@ const updatedMs = (resource: Resource<unknown>) => resource.lastUpdatedMs ?? Num
 export class EnvoyHistory {
   /** By time of reading, oldest first. */
   readonly configs: readonly EnvoyConfig[];
-  readonly #listeners = new Map<string, Timeline<Listener>>();
-  #listenersRead = false;
+  /** By port, then by name. */
+  readonly #listeners = new Map<number, readonly Timeline<Listener>[]>();
   readonly #clusters = new Map<string, Timeline<Cluster>>();
   readonly #routes = new Map<string, Timeline<RouteConfig>>();
 
@@ -114,35 +117,33 @@ export class EnvoyHistory {
     return { options: [held(after), ...previous] };
   }
 
-  #readListeners(): void {
-    if (this.#listenersRead) return;
-    this.#listenersRead = true;
-    const keyOf = (resource: Resource<Listener>) => resource.name || formatAddress(resource.value.addresses[0] ?? { kind: 'unknown' });
-    const keys = new Set(this.configs.flatMap((config) => config.listeners.map(keyOf)));
-    const byConfig = new Map(this.configs.map((config) => [config, groupByKey(config.listeners, keyOf)]));
-    for (const key of keys)
-      this.#listeners.set(
-        key,
-        this.#timeline('listeners', (config) => {
-          const all = byConfig.get(config)?.get(key) ?? [];
-          return {
-            active: all.find((resource) => resource.state === 'active' || resource.state === 'static'),
-            draining: all.filter((resource) => resource.state === 'draining'),
-          };
-        }),
-      );
+  #listenersOfPort(port: number): readonly Timeline<Listener>[] {
+    const known = this.#listeners.get(port);
+    if (known !== undefined) return known;
+    const keys = new Set(this.configs.flatMap((config) => (listenerIndex(config).byPort.get(port) ?? []).map(listenerKey)));
+    const timelines = [...keys].map((key) =>
+      this.#timeline('listeners', (config) => {
+        const all = listenerIndex(config).byKey.get(key) ?? [];
+        return {
+          active: all.find((resource) => resource.state === 'active' || resource.state === 'static'),
+          draining: all.filter((resource) => resource.state === 'draining'),
+        };
+      }),
+    );
+    if (this.#listeners.size >= MAX_PORTS) this.#listeners.clear();
+    this.#listeners.set(port, timelines);
+    return timelines;
   }
 
   /**
-   * Every listener that may have been in service.
+   * Every listener that may have been in service and has, in some reading, an address with this port.
    *
    * @param midstream the connection was open at `atMs` but is older: a listener (or version) that has been replaced may still hold it, for as long as Envoy drains
    */
-  listenersAt(atMs: number, midstream: boolean): Possible<Listener>[] {
-    this.#readListeners();
+  listenersAt(port: number, atMs: number, midstream: boolean): Possible<Listener>[] {
     const configs = this.configs.filter((config) => config.has('listeners'));
     if (configs.length === 0) return [];
-    return [...this.#listeners.values()].map((timeline) => {
+    return this.#listenersOfPort(port).map((timeline) => {
       const possible = this.#possible(timeline, configs, atMs, 'listener-newer-than-connection');
       return midstream ? this.#older(timeline, possible, configs, atMs) : possible;
     });
@@ -204,7 +205,7 @@ export class EnvoyHistory {
     const lists = this.around(atMs)
       .map((config) => config.endpointsOf(cluster))
       .filter((list) => list !== undefined);
-    if (lists.length < 2) return lists[0];
+    if (lists.length < 2 || lists[0] === lists[1]) return lists[0];
     const found = new Map<string, Endpoint>();
     for (const list of lists) for (const endpoint of list) found.set(`${endpoint.target} ${endpoint.priority}`, endpoint);
     return [...found.values()];
@@ -214,15 +215,4 @@ export class EnvoyHistory {
 /** One snapshot is a history too. */
 export function asHistory(of: EnvoyHistory | EnvoyConfig): EnvoyHistory {
   return of instanceof EnvoyHistory ? of : new EnvoyHistory([of]);
-}
-
-function groupByKey<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {
-  const groups = new Map<string, T[]>();
-  for (const item of items) {
-    const key = keyOf(item);
-    const list = groups.get(key);
-    if (list === undefined) groups.set(key, [item]);
-    else list.push(item);
-  }
-  return groups;
 }

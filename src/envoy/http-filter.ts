@@ -1,6 +1,6 @@
 /** HTTP filters: which of them may answer by themselves or change the route. Source: envoy/extensions/filters/http/. */
 import { type Fault, parseFault } from './fault.ts';
-import { type Json, objectAt, textAt, typedConfig } from './json.ts';
+import { booleanAt, type Json, objectAt, textAt, typedConfig } from './json.ts';
 import { parseRbac, type Rbac } from './rbac.ts';
 
 export type HttpFilter = { readonly name: string; readonly type: string } & (
@@ -81,7 +81,7 @@ export function parseHttpFilter(message: Json): HttpFilter {
   if (type === 'Cors' || name === 'envoy.cors' || name === 'envoy.filters.http.cors') return { ...base, kind: 'cors' };
   if (passiveNames.has(name) || (type === 'Wasm' && isNullVm(config))) return { ...base, kind: 'passive' };
   if (mayReroute.has(type)) return { ...base, kind: 'may-reroute' };
-  if (type === 'ExtAuthz' && config.clear_route_cache === true) return { ...base, kind: 'may-reroute' };
+  if (type === 'ExtAuthz' && booleanAt(config, 'clear_route_cache') === true) return { ...base, kind: 'may-reroute' };
   if (mayAnswer.has(type) || name === 'jwt-auth') return { ...base, kind: 'may-answer' };
   if (passive.has(type)) return { ...base, kind: 'passive' };
   return { ...base, kind: 'may-reroute' };

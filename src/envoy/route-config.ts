@@ -1,6 +1,6 @@
 /** Route configurations, virtual hosts and routes. Source: envoy/config/route/v3/{route,route_components}.proto. */
 import { parseFraction } from './fraction.ts';
-import { asObject, booleanAt, field, type Json, numberAt, objectAt, objectsAt, textAt, textsAt } from './json.ts';
+import { asObject, booleanAt, field, type Json, numberAt, objectAt, objectsAt, shortType, textAt, textsAt } from './json.ts';
 import { parseRouteMatch, type RouteMatch } from './route-match.ts';
 import type { Three } from './three-valued.ts';
 import { parseWeightedClusters, type WeightedCluster } from './weighted-cluster.ts';
@@ -138,7 +138,10 @@ export function parseRouteConfig(message: Json): RouteConfig {
 export function perFilterFor(name: string, route: Route, host: VirtualHost, config: RouteConfig): Json | undefined {
   for (const { perFilter } of [route, host, config]) {
     const own = asObject(field(perFilter, name));
-    if (own !== undefined) return own;
+    if (own === undefined) continue;
+    // A wrapper that may also switch the filter off.
+    const wrapped = shortType(textAt(own, '@type') ?? '') === 'FilterConfig' ? objectAt(own, 'config') : undefined;
+    return wrapped === undefined ? own : { ...wrapped, disabled: booleanAt(own, 'disabled') ?? false };
   }
   return undefined;
 }

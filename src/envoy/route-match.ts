@@ -159,6 +159,9 @@ export function parseRouteMatch(match: Json | undefined): RouteMatch {
     text: path.text,
     unconditional: conditions.length === 1 && path.text === 'prefix /',
     test(request) {
+      // A CONNECT without a path takes no route but those made for it.
+      if (request.method === 'CONNECT' && !request.path.startsWith('/') && path.text !== 'CONNECT')
+        return { matches: false, because: 'path-mismatch' };
       let unknown: Reason | undefined;
       for (const condition of conditions) {
         const result = condition.test(request);

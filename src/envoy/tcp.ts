@@ -25,7 +25,8 @@ function ends(connection: ConnectionDecision, way: ConnectionWay): Alternative[]
   const { facts, history } = connection;
   const base = { way, mirrors: [] };
   const last = terminalFilter(way.chain);
-  if (last === undefined || last.kind !== 'tcp') return [{ ...base, outcome: 'unknown', doubt: way.doubt ?? 'filter-unknown' }];
+  if (last === undefined || last.kind !== 'tcp')
+    return [{ ...base, outcome: 'unknown', doubt: way.doubt ?? (last?.kind === 'http' ? 'no-request-seen' : 'filter-unknown') }];
   let denied: Three = false;
   let unsure = false;
   let bySni = false;
