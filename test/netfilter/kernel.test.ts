@@ -1,0 +1,365 @@
+/**
+ * The kernel against the evaluator: every reference rule set is loaded into a namespace, random packets are sent through it, and the rules that the kernel's trace names must be the steps that we predict,
+ * for the packet itself, for its way back in over lo, for the kernel's own answer to it, and for later packets of the connection.
+ */
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { basename } from 'node:path';
+import { test } from 'node:test';
+import { canonicalIp, type Family } from '../../src/net/address.ts';
+import { type Evaluation, evaluate } from '../../src/netfilter/evaluate.ts';
+import type { ConnectionState, PacketQuery } from '../../src/netfilter/packet-query.ts';
+import { parseIptables } from '../../src/netfilter/parse-iptables.ts';
+import { parseNft } from '../../src/netfilter/parse-nft.ts';
+import type { RuleSet } from '../../src/netfilter/rule-set.ts';
+import { referencePath } from '../reference.ts';
+import { ethernetFrame, ipPacket } from './frames.ts';
+import { KernelLab, labMissing, links } from './kernel-lab.ts';
+import { type Attempt, attempt, Chance, poolsOf } from './kernel-packets.ts';
+import { parseRuns, type Run } from './kernel-runs.ts';
+
+const SEED = Number(process.env.SIDETRACE_KERNEL_SEED ?? 20261123);
+const WANTED = Number(process.env.SIDETRACE_KERNEL_PACKETS ?? (process.env.CI ? 24_000 : 4_000));
+
+interface Subject {
+  readonly name: string;
+  readonly family: Family;
+  readonly load: (lab: KernelLab) => void;
+  readonly read: (lab: KernelLab) => RuleSet[];
+  readonly listener: boolean;
+}
+
+/** The restore input of one family of a reference file, as text. */
+function restoreInput(text: string, family: Family): string {
+  const blocks: string[] = [];
+  const seen = new Set<string>();
+  let mine: Family = 4;
+  let current = '';
+  for (const line of text.split('\n')) {
+    if (/^ip6?tables-save/.test(line)) continue;
+    const table = /^\*\s*(\w+)/.exec(line)?.[1];
+    if (table !== undefined) {
+      if (seen.has(table)) {
+        mine = 6;
+        seen.clear();
+      }
+      seen.add(table);
+      current = '';
+    }
+    current += `${line}\n`;
+    if (line === 'COMMIT' && mine === family) blocks.push(current);
+  }
+  return blocks.join('');
+}
+
+function subjects(): Subject[] {
+  const found: Subject[] = [];
+  const iptables = (path: string, families: readonly Family[]) => {
+    const text = readFileSync(path, 'utf8');
+    for (const family of families) {
+      const input = family === 6 && families.length === 1 ? text : restoreInput(text, family);
+      if (input.trim() === '') continue;
+      const tool = family === 4 ? 'iptables' : 'ip6tables';
+      const listeners = input.includes('TPROXY') ? [true, false] : [true];
+      for (const listener of listeners)
+        found.push({
+          name: `iptables/${basename(path)} v${family}${listener ? '' : ', nobody listens'}`,
+          family,
+          listener,
+          load: (lab) => void lab.feed(input, `${tool}-restore`, '--noflush'),
+          read: (lab) => [parseIptables(lab.run(`${tool}-save`, '-c'), { family })],
+        });
+    }
+  };
+  const nft = (path: string) => {
+    const text = readFileSync(path, 'utf8');
+    for (const family of [4, 6] as const)
+      for (const listener of text.includes('tproxy') ? [true, false] : [true])
+        found.push({
+          name: `nftables/${basename(path)} v${family}${listener ? '' : ', nobody listens'}`,
+          family,
+          listener,
+          load: (lab) => void lab.feed(text, 'nft', '-f', '-'),
+          read: (lab) => [parseNft(lab.run('nft', '-j', 'list', 'ruleset'))],
+        });
+  };
+  for (const folder of ['iptables', 'nftables'] as const) {
+    const path = referencePath(folder);
+    if (path === undefined) continue;
+    for (const file of readdirSync(path).sort()) folder === 'iptables' ? iptables(`${path}/${file}`, [4, 6]) : nft(`${path}/${file}`);
+  }
+  const wire = referencePath('wire');
+  if (wire !== undefined)
+    for (const file of readdirSync(wire).filter((name) => name.startsWith('rules')))
+      file === 'rules-nft.txt' ? nft(`${wire}/${file}`) : iptables(`${wire}/${file}`, file === 'rules6.txt' ? [6] : [4]);
+  return found;
+}
+
+/** One decision that the kernel must have taken: a tuple at a hook. */
+interface Expected {
+  readonly key: string;
+  readonly query: PacketQuery;
+  readonly evaluation: Evaluation;
+  readonly attempt: Attempt;
+}
+
+interface End {
+  ip: string;
+  port: number;
+}
+
+const keyOf = (hook: string, protocol: number | string, source: End, destination: End, flags: number) =>
+  `${hook} ${protocol} ${source.ip}#${source.port} > ${destination.ip}#${destination.port} ${flags}`;
+
+const numberOf = { tcp: 6, udp: 17 } as const;
+
+/** Where each rule stands: chain and place by handle, and which base chain hangs where. */
+function placesOf(json: string): { place: Map<string, { chain: string; index: number }>; hook: Map<string, string> } {
+  const place = new Map<string, { chain: string; index: number }>();
+  const hook = new Map<string, string>();
+  const count = new Map<string, number>();
+  for (const { rule, chain } of (
+    JSON.parse(json) as { nftables: { rule?: Record<string, string | number>; chain?: Record<string, string | number> }[] }
+  ).nftables) {
+    if (chain?.hook !== undefined) hook.set(`${chain.family} ${chain.table} ${chain.name}`, String(chain.hook).toUpperCase());
+    if (rule === undefined) continue;
+    const where = `${rule.family} ${rule.table} ${rule.chain}`;
+    const index = (count.get(where) ?? 0) + 1;
+    count.set(where, index);
+    place.set(`${where} ${rule.handle}`, { chain: String(rule.chain), index });
+  }
+  return { place, hook };
+}
+
+const stateOf = (flags: number, protocol: string): ConnectionState =>
+  protocol === 'udp' || flags === 0x02 || flags === 0x10 || flags === 0x18 ? 'NEW' : 'INVALID';
+
+/** What the kernel does with one attempt: the packet, then its way in over lo, then the answer. */
+function expectations(sets: RuleSet[], sent: Attempt, listener: boolean): Expected[] {
+  const { hook, protocol, source, destination, flags, owner, mark, link } = sent;
+  const list: Expected[] = [];
+  const judge = (query: PacketQuery, key: string): Evaluation => {
+    const evaluation = evaluate(sets, query);
+    list.push({ key, query, evaluation, attempt: sent });
+    return evaluation;
+  };
+  const tcpFlags = protocol === 'tcp' ? flags : 0;
+  const state = stateOf(flags, protocol);
+  const local = link === 'lo' ? undefined : sent.family === 4 ? link.address4 : link.address6;
+  const first = judge(
+    {
+      hook,
+      protocol,
+      source,
+      destination,
+      state,
+      tcpFlags,
+      transparentListener: listener,
+      ...(hook === 'OUTPUT' ? { owner, mark, out: link === 'lo' ? 'lo' : link.name } : { in: link === 'lo' ? 'lo' : link.name }),
+      ...(local === undefined ? {} : { localAddress: local }),
+    },
+    keyOf(hook, numberOf[protocol], source, destination, tcpFlags),
+  );
+  if (hook === 'PREROUTING' || first.verdict === 'DROP' || first.verdict === 'unknown') return list;
+  const redirected = first.verdict === 'REDIRECT' || first.verdict === 'DNAT';
+  if (link !== 'lo' && !redirected) return list;
+  const to = { ip: first.to?.ip ?? destination.ip, port: first.to?.port ?? destination.port };
+  judge(
+    {
+      hook: 'PREROUTING',
+      protocol,
+      source,
+      destination: to,
+      state,
+      tcpFlags,
+      in: 'lo',
+      mark: first.mark,
+      connmark: first.connmark,
+      transparentListener: listener,
+      ...(first.zone === undefined || first.zone === 'unknown' ? {} : { zone: first.zone }),
+    },
+    keyOf('PREROUTING lo', numberOf[protocol], source, to, tcpFlags),
+  );
+  return list;
+}
+
+/** The kernel's own answer to a packet that arrived here: an RST has no owner, a SYN/ACK is the listener's (root's). */
+function answerOf(sets: RuleSet[], sent: Attempt, listener: boolean, evaluations: readonly Evaluation[], run: Run): Expected | undefined {
+  const first = evaluations[0]!;
+  const last = evaluations.at(-1)!;
+  if (sent.protocol !== 'tcp' || sent.flags !== 0x02 || run.protocol !== 6) return undefined;
+  if (first.verdict === 'unknown' || last.verdict === 'unknown' || last.verdict === 'DROP') return undefined;
+  const synAck = run.tcpFlags === 0x12;
+  if (!synAck && run.tcpFlags !== 0x14) return undefined;
+  const lo = evaluations.length > 1;
+  const query: PacketQuery = {
+    hook: 'OUTPUT',
+    protocol: 'tcp',
+    source: run.source,
+    destination: run.destination,
+    state: 'ESTABLISHED',
+    tcpFlags: run.tcpFlags,
+    owner: synAck ? { uid: 0, gid: 0 } : 'none',
+    out: lo ? 'lo' : sent.link === 'lo' ? 'lo' : 'eth0',
+    connmark: last.connmark,
+    transparentListener: listener,
+  };
+  return { key: '', query, evaluation: evaluate(sets, query), attempt: sent };
+}
+
+const lab = { missing: labMissing(), reference: referencePath('iptables') };
+const skip =
+  lab.missing !== undefined
+    ? `SKIPPED: the kernel cannot be asked: ${lab.missing}`
+    : lab.reference === undefined
+      ? 'SKIPPED: the reference data is absent'
+      : false;
+
+test('the kernel runs the rules that evaluate() names, for random packets through every reference rule set', {
+  skip,
+  timeout: 900_000,
+}, (t) => {
+  const kernel = new KernelLab();
+  try {
+    const all = subjects();
+    const each = Math.ceil(WANTED / all.length);
+    const total = { packets: 0, decisions: 0, unknown: 0, ways: 0, destinations: 0 };
+    const hit = new Set<string>();
+    const wrong: string[] = [];
+    for (const [number, subject] of all.entries()) {
+      const result = ask(kernel, subject, each, new Chance(SEED + number), hit);
+      for (const key of ['packets', 'decisions', 'unknown', 'ways', 'destinations'] as const) total[key] += result[key];
+      wrong.push(...result.wrong);
+    }
+    t.diagnostic(
+      `${all.length} rule sets, ${total.packets} packets, ${total.decisions} decisions compared, ${total.destinations} destinations compared, ${wrong.length} disagreements, ${total.unknown} unknown, ${total.ways} packets without a trace, ${hit.size} rules hit`,
+    );
+    assert.deepEqual(wrong.slice(0, 5), [], `${wrong.length} disagreements`);
+    assert.equal(total.unknown, 0, 'everything is known of these packets');
+    assert.ok(total.decisions >= WANTED * 0.9, `at least ${WANTED * 0.9} decisions must have been compared, there were ${total.decisions}`);
+  } finally {
+    kernel.close();
+  }
+});
+
+function ask(kernel: KernelLab, subject: Subject, packets: number, chance: Chance, hit: Set<string>) {
+  const result = { packets: 0, decisions: 0, unknown: 0, ways: 0, destinations: 0, wrong: [] as string[] };
+  kernel.clear();
+  subject.load(kernel);
+  const sets = subject.read(kernel);
+  kernel.traceAll();
+  const { place, hook } = placesOf(kernel.run('nft', '-j', 'list', 'ruleset'));
+  const pools = poolsOf(sets, subject.family, chance);
+  const commands: string[] = subject.listener ? ['T 15001', 'T 15006', 'T 15053'] : [];
+  const sent: { attempt: Attempt; expected: Expected[] }[] = [];
+  const used = new Set<string>();
+  for (let i = 0; sent.length < packets && i < packets * 4; i++) {
+    const one = attempt(pools, subject.family, chance, 1024 + ((i * 7) % 60_000));
+    const { source, destination, protocol } = one;
+    const tuple = `${protocol} ${source.ip}#${source.port} ${destination.ip}#${destination.port}`;
+    const back = `${protocol} ${destination.ip}#${destination.port} ${source.ip}#${source.port}`;
+    if (used.has(tuple) || used.has(back)) continue;
+    const expected = expectations(sets, one, subject.listener);
+    used.add(tuple);
+    const redirected = expected[0]!.evaluation;
+    // Two connections to one port from one address and port: the kernel moves the second one's port, which the trace cannot be matched by.
+    if (redirected.to?.port !== undefined && redirected.verdict !== 'TPROXY') {
+      const collision = `${protocol} ${source.ip}#${source.port} to ${redirected.to.port}`;
+      if (used.has(collision)) continue;
+      used.add(collision);
+    }
+    const packet = ipPacket(one);
+    const { link } = one;
+    if (one.hook === 'OUTPUT') commands.push(`O ${one.family} ${one.owner.uid} ${one.owner.gid} ${one.mark} ${packet.toString('hex')}`);
+    else if (link !== 'lo') commands.push(`P ${link.peer} ${ethernetFrame(packet, link.peerMac, link.mac).toString('hex')}`);
+    sent.push({ attempt: one, expected });
+  }
+  const runs = new Map<string, Run[]>();
+  const arrivals = new Map<string, Run>();
+  const loIndex = 1;
+  for (const run of parseRuns(kernel.trace(commands))) {
+    const familyName = [`inet ${run.table} ${run.chain}`, `${run.family === 4 ? 'ip' : 'ip6'} ${run.table} ${run.chain}`].find((name) =>
+      hook.has(name),
+    );
+    const at = familyName === undefined ? undefined : hook.get(familyName);
+    if (at === undefined) continue;
+    const key = keyOf(
+      at === 'PREROUTING' && run.in === loIndex ? 'PREROUTING lo' : at,
+      run.protocol,
+      run.source,
+      run.destination,
+      run.tcpFlags,
+    );
+    if (run.table === 'stnf-trace') {
+      if (at === 'INPUT') arrivals.set(`${run.protocol} ${run.source.ip}#${run.source.port}`, run);
+      if (at !== 'INPUT') runs.set(`seen ${key}`, [run]);
+      continue;
+    }
+    const list = runs.get(key);
+    if (list === undefined) runs.set(key, [run]);
+    else list.push(run);
+  }
+  const compare = ({ query, evaluation, attempt: one }: Expected, key: string) => {
+    const kernelSteps: string[] = [];
+    for (const run of runs.get(key) ?? [])
+      for (const { chain, handle } of run.rules) {
+        const family = place.has(`inet ${run.table} ${chain} ${handle}`) ? 'inet' : run.family === 4 ? 'ip' : 'ip6';
+        const index = place.get(`${family} ${run.table} ${chain} ${handle}`)?.index;
+        kernelSteps.push(`${run.table} ${chain} ${index}`);
+        hit.add(`${subject.name} ${run.table} ${chain} ${index}`);
+      }
+    result.decisions++;
+    if (evaluation.verdict === 'unknown') {
+      result.unknown++;
+      return;
+    }
+    const said = evaluation.steps.map((step) => `${step.table} ${step.chain} ${step.index}`);
+    const last = (runs.get(key) ?? []).at(-1);
+    const dropped = last !== undefined && (last.verdict & 0xff) === 0;
+    if (said.join() !== kernelSteps.join() || (last !== undefined && dropped !== (evaluation.verdict === 'DROP')))
+      result.wrong.push(
+        `${subject.name}: ${JSON.stringify(query)} of ${JSON.stringify({ flags: one.flags, hook: one.hook })}: kernel ${kernelSteps.join(', ')}${dropped ? ' DROP' : ''}; said ${said.join(', ')} ${evaluation.verdict}`,
+      );
+  };
+  for (const { attempt: one, expected } of sent) {
+    result.packets++;
+    const evaluations: Evaluation[] = [];
+    for (const each of expected) {
+      if (!runs.has(`seen ${each.key}`)) {
+        result.ways++;
+        break;
+      }
+      compare(each, each.key);
+      evaluations.push(each.evaluation);
+    }
+    const first = expected[0]!.evaluation;
+    if (evaluations.length === 0) continue;
+    const arrival = arrivals.get(`${numberOf[one.protocol]} ${one.source.ip}#${one.source.port}`);
+    if (arrival !== undefined && first.verdict === 'REDIRECT' && arrival.source.ip === one.source.ip) {
+      result.destinations++;
+      const there = `${arrival.destination.ip} ${arrival.destination.port}`;
+      const predicted = `${canonicalIp(first.to?.ip ?? '') ?? ''} ${first.to?.port}`;
+      if (there !== predicted)
+        result.wrong.push(`${subject.name}: ${JSON.stringify(expected[0]!.query)} arrives at ${there}, said ${predicted}`);
+    }
+    // Answers leave from where the packet arrived: the translated tuple, turned round.
+    const last = evaluations.at(-1)!;
+    const arrived = last.verdict === 'REDIRECT' || last.verdict === 'DNAT' ? last : first;
+    const end = { ip: arrived.to?.ip ?? one.destination.ip, port: arrived.to?.port ?? one.destination.port };
+    const from = first.verdict === 'TPROXY' || last.verdict === 'TPROXY' ? one.destination : end;
+    for (const flags of [0x12, 0x14]) {
+      const key = keyOf('OUTPUT', 6, from, one.source, flags);
+      const seen = runs.get(`seen ${key}`)?.[0];
+      if (seen === undefined) continue;
+      const answer = answerOf(sets, one, subject.listener, evaluations, seen);
+      if (answer === undefined) continue;
+      const out = links[0]!;
+      const index = seen.out;
+      const name = index === loIndex ? 'lo' : undefined;
+      if (name === undefined && answer.query.out !== out.name) continue;
+      const query = { ...answer.query, out: name ?? out.name };
+      compare({ ...answer, query, evaluation: evaluate(sets, query) }, key);
+    }
+  }
+  return result;
+}
