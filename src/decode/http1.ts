@@ -12,7 +12,7 @@ export type Http1Version = 'HTTP/1.0' | 'HTTP/1.1';
 
 interface Http1Message {
   readonly protocol: Http1Version;
-  /** At most {@link MAX_FIELDS}, in the order of the message. */
+  /** At most {@link MAX_FIELDS}, in the order of the message. Made when first asked for. */
   readonly fields: readonly HeaderField[];
   /** False when fields may be missing: too many, malformed or cut. An absent field is then unknown, not absent. */
   readonly fieldsComplete: boolean;
@@ -26,6 +26,11 @@ interface Http1Message {
   readonly transferCoding: 'none' | 'chunked' | 'other';
   /** Upgrade in lower case, when Connection names it too. */
   readonly upgrade: string | undefined;
+  readonly host: string | undefined;
+  /** x-request-id. */
+  readonly requestId: string | undefined;
+  /** Expect: 100-continue. */
+  readonly expectsContinue: boolean;
 }
 
 export interface Http1Request extends Http1Message {
@@ -50,6 +55,8 @@ export type Http1Body =
 const LF = 0x0a;
 const CR = 0x0d;
 const SPACE = 0x20;
+const TAB = 0x09;
+const COLON = 0x3a;
 const MAX_METHOD_LENGTH = 32;
 
 const METHODS = new Set(
@@ -133,9 +140,9 @@ export function looksLikeHttp1(bytes: Uint8Array, start: number, end: number): '
 export function isHttp1Start(bytes: Uint8Array, start: number, end: number): 'request' | 'response' | undefined {
   const kind = looksLikeHttp1(bytes, start, end);
   if (kind !== 'request' && kind !== 'response') return undefined;
-  const lineEnd = bytes.subarray(start, Math.min(end, start + MAX_HEAD_LENGTH)).indexOf(LF);
+  const lineEnd = lineFeed(bytes, start, Math.min(end, start + MAX_HEAD_LENGTH));
   if (lineEnd === -1) return undefined;
-  const line = parseStartLine(latin1(bytes, start, start + lineEnd));
+  const line = startLineOf(bytes, start, lineEnd);
   if (line === undefined) return undefined;
   return line.kind === 'response' || METHODS.has(line.method) ? line.kind : undefined;
 }
@@ -154,16 +161,41 @@ type StartLine =
   | { kind: 'request'; method: string; target: string; protocol: Http1Version }
   | { kind: 'response'; status: number; protocol: Http1Version };
 
-const STATUS_LINE = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: [^\0\n]*)?$/;
-const REQUEST_LINE = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([^\0 \n]+) HTTP\/1\.([01])$/;
+function versionOf(digit: number): Http1Version | undefined {
+  return digit === 0x31 ? 'HTTP/1.1' : digit === 0x30 ? 'HTTP/1.0' : undefined;
+}
 
-function parseStartLine(line: string): StartLine | undefined {
-  const text = line.endsWith('\r') ? line.slice(0, -1) : line;
-  const status = STATUS_LINE.exec(text);
-  if (status !== null) return { kind: 'response', status: Number(status[2]), protocol: status[1] === '0' ? 'HTTP/1.0' : 'HTTP/1.1' };
-  const request = REQUEST_LINE.exec(text);
-  if (request === null) return undefined;
-  return { kind: 'request', method: request[1]!, target: request[2]!, protocol: request[3] === '0' ? 'HTTP/1.0' : 'HTTP/1.1' };
+/** The start line in `text[0, end)`, without its line end. */
+function parseStartLine(text: string, end: number): StartLine | undefined {
+  if (text.startsWith('HTTP/1.')) {
+    const protocol = versionOf(text.charCodeAt(7));
+    const status = Number(text.slice(9, 12));
+    const after = text.charCodeAt(12);
+    const fits = text.charCodeAt(8) === SPACE && status >= 100 && status <= 999 && (end === 12 || (end > 12 && after === SPACE));
+    return protocol === undefined || !fits ? undefined : { kind: 'response', status, protocol };
+  }
+  const versionAt = end - 9;
+  const space = text.indexOf(' ');
+  if (space < 1 || space > MAX_METHOD_LENGTH || versionAt <= space + 1 || !text.startsWith(' HTTP/1.', versionAt)) return undefined;
+  const protocol = versionOf(text.charCodeAt(end - 1));
+  const method = text.slice(0, space);
+  if (protocol === undefined || text.indexOf(' ', space + 1) !== versionAt || !isToken(method)) return undefined;
+  return { kind: 'request', method, target: text.slice(space + 1, versionAt), protocol };
+}
+
+function lineFeed(bytes: Uint8Array, start: number, end: number): number {
+  for (let i = start; i < end; i++) if (bytes[i] === LF) return i;
+  return -1;
+}
+
+function startLineOf(bytes: Uint8Array, start: number, lineEnd: number): StartLine | undefined {
+  const end = lineEnd > start && bytes[lineEnd - 1] === CR ? lineEnd - 1 : lineEnd;
+  return parseStartLine(latin1(bytes, start, end), end - start);
+}
+
+/** Is `bytes[start, lineEnd)`, with or without CR at its end, a request line of HTTP/1.0 or HTTP/1.1? */
+export function isHttp1RequestLine(bytes: Uint8Array, start: number, lineEnd: number): boolean {
+  return startLineOf(bytes, start, lineEnd)?.kind === 'request';
 }
 
 function skipEmptyLines(bytes: Uint8Array, start: number, end: number): number {
@@ -184,9 +216,9 @@ export function parseHttp1Head(bytes: Uint8Array, start: number, end: number): H
   if (kind === 'not-http' || kind === 'incomplete') return kind;
   const headEnd = findHttp1HeadEnd(bytes, at, Math.min(end, at + MAX_HEAD_LENGTH));
   if (headEnd !== -1) return parseHeadText(latin1(bytes, at, headEnd), headEnd - start, false) ?? 'not-http';
-  const lineEnd = bytes.subarray(at, end).indexOf(LF);
+  const lineEnd = lineFeed(bytes, at, Math.min(end, at + MAX_HEAD_LENGTH));
   if (lineEnd === -1) return 'incomplete';
-  return parseStartLine(latin1(bytes, at, at + lineEnd)) === undefined ? 'not-http' : 'incomplete';
+  return startLineOf(bytes, at, lineEnd) === undefined ? 'not-http' : 'incomplete';
 }
 
 /**
@@ -200,68 +232,131 @@ export function parseCutHttp1Head(bytes: Uint8Array, start: number, end: number)
   const lastLine = bytes.subarray(at, end).lastIndexOf(LF);
   if (lastLine !== -1) return parseHeadText(latin1(bytes, at, at + lastLine + 1), end - start, true);
   const text = latin1(bytes, at, end);
-  const status = /^HTTP\/1\.([01]) ([1-9]\d\d) /.exec(text);
-  const cut = {
-    fields: [],
-    fieldsComplete: false,
-    headLength: end - start,
-    cut: true,
-    contentLength: -1,
-    transferCoding: 'none',
-    upgrade: undefined,
-  } as const;
-  if (status !== null)
-    return { kind: 'response', status: Number(status[2]), protocol: status[1] === '0' ? 'HTTP/1.0' : 'HTTP/1.1', ...cut };
-  const method = text.slice(0, text.indexOf(' '));
-  return METHODS.has(method) ? { kind: 'request', method, target: undefined, protocol: 'HTTP/1.1', ...cut } : undefined;
+  const line: StartLine | undefined =
+    kind === 'response'
+      ? parseStartLine(`${text.slice(0, 13)}`, 13)
+      : { kind, method: text.slice(0, text.indexOf(' ')), target: '', protocol: 'HTTP/1.1' };
+  if (line === undefined || (line.kind === 'request' && !METHODS.has(line.method))) return undefined;
+  const head = new Head(line, '', 0, end - start, true);
+  head.target = undefined;
+  return head as Http1Head;
 }
 
 function parseHeadText(text: string, headLength: number, cut: boolean): Http1Head | undefined {
-  let at = text.indexOf('\n');
-  const line = parseStartLine(text.slice(0, at));
-  if (line === undefined) return undefined;
-  const fields: { name: string; value: string }[] = [];
-  let complete = !cut;
-  let contentLength = -1;
-  let codings = '';
-  let upgrade: string | undefined;
-  let connection = '';
-  at += 1;
-  while (at < text.length) {
-    let lineEnd = text.indexOf('\n', at);
-    if (lineEnd === -1) lineEnd = text.length;
-    const next = lineEnd + 1;
-    if (text.charCodeAt(lineEnd - 1) === CR) lineEnd -= 1;
-    if (lineEnd <= at) break;
-    const first = text.charCodeAt(at);
-    if (first === SPACE || first === 0x09) {
-      // obs-fold: the line belongs to the value before it
-      const last = fields.at(-1);
-      if (last === undefined) complete = false;
-      else last.value = `${last.value} ${text.slice(at, lineEnd).trim()}`.trim();
-      at = next;
-      continue;
-    }
-    const colon = text.indexOf(':', at);
-    const raw = colon === -1 || colon >= lineEnd ? undefined : text.slice(at, colon);
-    if (raw === undefined || !isToken(raw)) {
-      complete = false;
-      at = next;
-      continue;
-    }
-    const name = names.get(raw) ?? raw.toLowerCase();
-    const value = trimField(text, colon + 1, lineEnd);
-    if (fields.length < MAX_FIELDS) fields.push({ name, value });
-    else complete = false;
-    if (name === 'content-length') contentLength = combineLength(contentLength, value);
-    else if (name === 'transfer-encoding') codings = codings === '' ? value : `${codings},${value}`;
-    else if (name === 'connection') connection += `,${value}`;
-    else if (name === 'upgrade') upgrade = value.toLowerCase();
-    at = next;
+  const lineEnd = text.indexOf('\n');
+  const line = parseStartLine(text, text.charCodeAt(lineEnd - 1) === CR ? lineEnd - 1 : lineEnd);
+  return line === undefined ? undefined : (new Head(line, text, lineEnd + 1, headLength, cut) as Http1Head);
+}
+
+/** A head. What frames the message is read at once, the list of its fields when somebody asks for it. */
+class Head {
+  readonly kind: 'request' | 'response';
+  readonly protocol: Http1Version;
+  readonly method: string | undefined;
+  target: string | undefined;
+  readonly status: number | undefined;
+  readonly headLength: number;
+  readonly cut: boolean;
+  contentLength = -1;
+  transferCoding: 'none' | 'chunked' | 'other' = 'none';
+  upgrade: string | undefined = undefined;
+  host: string | undefined = undefined;
+  requestId: string | undefined = undefined;
+  expectsContinue = false;
+  readonly #text: string;
+  readonly #start: number;
+  #fields: readonly HeaderField[] | undefined;
+  #complete: boolean;
+
+  constructor(line: StartLine, text: string, start: number, headLength: number, cut: boolean) {
+    this.kind = line.kind;
+    this.protocol = line.protocol;
+    this.method = line.kind === 'request' ? line.method : undefined;
+    this.target = line.kind === 'request' ? line.target : undefined;
+    this.status = line.kind === 'response' ? line.status : undefined;
+    this.headLength = headLength;
+    this.cut = cut;
+    this.#text = text;
+    this.#start = start;
+    this.#complete = !cut;
+    this.#readFraming();
   }
-  if (upgrade !== undefined && !hasToken(connection, 'upgrade')) upgrade = undefined;
-  const transferCoding = codings === '' ? 'none' : /(?:^|,)\s*chunked\s*$/i.test(codings) ? 'chunked' : 'other';
-  return { ...line, fields, fieldsComplete: complete, headLength, cut, contentLength, transferCoding, upgrade };
+
+  get fields(): readonly HeaderField[] {
+    this.#fields ??= this.#readFields();
+    return this.#fields;
+  }
+
+  get fieldsComplete(): boolean {
+    return this.fields.length >= 0 && this.#complete;
+  }
+
+  #readFraming(): void {
+    const text = this.#text;
+    let codings = '';
+    let connection = '';
+    for (let at = this.#start; at < text.length; ) {
+      const found = text.indexOf('\n', at);
+      const lineEnd = found === -1 ? text.length : found;
+      const name = framingName(text, at);
+      if (name !== undefined) {
+        const value = trimField(text, at + name.length + 1, text.charCodeAt(lineEnd - 1) === CR ? lineEnd - 1 : lineEnd);
+        if (name === 'content-length') this.contentLength = combineLength(this.contentLength, value);
+        else if (name === 'transfer-encoding') codings = codings === '' ? value : `${codings},${value}`;
+        else if (name === 'connection') connection += `,${value}`;
+        else if (name === 'upgrade') this.upgrade = value.toLowerCase();
+        else if (name === 'host') this.host ??= value;
+        else if (name === 'x-request-id') this.requestId ??= value;
+        else if (value.toLowerCase() === '100-continue') this.expectsContinue = true;
+      }
+      at = lineEnd + 1;
+    }
+    if (this.upgrade !== undefined && !hasToken(connection, 'upgrade')) this.upgrade = undefined;
+    if (codings !== '') this.transferCoding = /(?:^|,)\s*chunked\s*$/i.test(codings) ? 'chunked' : 'other';
+  }
+
+  #readFields(): HeaderField[] {
+    const text = this.#text;
+    const fields: { name: string; value: string }[] = [];
+    for (let at = this.#start; at < text.length; ) {
+      const found = text.indexOf('\n', at);
+      const next = found === -1 ? text.length : found + 1;
+      let lineEnd = found === -1 ? text.length : found;
+      if (text.charCodeAt(lineEnd - 1) === CR) lineEnd -= 1;
+      if (lineEnd <= at) break;
+      const first = text.charCodeAt(at);
+      const colon = text.indexOf(':', at);
+      if (first === SPACE || first === TAB) {
+        // obs-fold: the line belongs to the value before it
+        const last = fields.at(-1);
+        if (last === undefined) this.#complete = false;
+        else last.value = `${last.value} ${trimField(text, at, lineEnd)}`.trim();
+      } else if (colon === -1 || colon >= lineEnd || !isToken(text.slice(at, colon)) || fields.length >= MAX_FIELDS) this.#complete = false;
+      else {
+        const raw = text.slice(at, colon);
+        fields.push({ name: names.get(raw) ?? raw.toLowerCase(), value: trimField(text, colon + 1, lineEnd) });
+      }
+      at = next;
+    }
+    return fields;
+  }
+}
+
+const FRAMING_NAMES = ['content-length', 'transfer-encoding', 'connection', 'upgrade', 'host', 'x-request-id', 'expect'] as const;
+
+/** The name of the field in the line at `at`, if it is one of those that are read at once. */
+function framingName(text: string, at: number): (typeof FRAMING_NAMES)[number] | undefined {
+  const first = text.charCodeAt(at) | 0x20;
+  // c, e, h, t, u, x
+  if (first !== 0x63 && first !== 0x65 && first !== 0x68 && first !== 0x74 && first !== 0x75 && first !== 0x78) return undefined;
+  for (const name of FRAMING_NAMES)
+    if (
+      name.charCodeAt(0) === first &&
+      text.charCodeAt(at + name.length) === COLON &&
+      text.slice(at, at + name.length).toLowerCase() === name
+    )
+      return name;
+  return undefined;
 }
 
 function isToken(text: string): boolean {
@@ -272,8 +367,8 @@ function isToken(text: string): boolean {
 function trimField(text: string, start: number, end: number): string {
   let from = start;
   let to = end;
-  while (from < to && (text.charCodeAt(from) === SPACE || text.charCodeAt(from) === 0x09)) from++;
-  while (to > from && (text.charCodeAt(to - 1) === SPACE || text.charCodeAt(to - 1) === 0x09)) to--;
+  while (from < to && (text.charCodeAt(from) === SPACE || text.charCodeAt(from) === TAB)) from++;
+  while (to > from && (text.charCodeAt(to - 1) === SPACE || text.charCodeAt(to - 1) === TAB)) to--;
   return text.slice(from, to);
 }
 
@@ -327,8 +422,7 @@ const ABSOLUTE = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)(.*)$/i;
  * `undefined` is unknown or, for the path of CONNECT, none.
  */
 export function requestTarget(head: Http1Request): { authority: string | undefined; path: string | undefined } {
-  const host = head.fields.find((field) => field.name === 'host')?.value;
-  const { target } = head;
+  const { host, target } = head;
   if (target === undefined || target.startsWith('/') || target === '*') return { authority: host, path: target };
   if (head.method === 'CONNECT') return { authority: target, path: undefined };
   const absolute = ABSOLUTE.exec(target);

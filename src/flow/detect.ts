@@ -1,7 +1,7 @@
 /**
  * What protocol a connection speaks, judged by its first bytes, as Envoy's inspectors judge it; and, of a connection that was joined late, by the first segment that cannot be mistaken.
  */
-import { isHttp1Start, looksLikeHttp1, parseHttp1Head } from '../decode/http1.ts';
+import { isHttp1RequestLine, isHttp1Start, looksLikeHttp1 } from '../decode/http1.ts';
 import { isHttp2Frames, looksLikeHttp2Preface } from '../decode/http2.ts';
 import { looksLikeClientHello, parseTlsRecordHeader, TLS_APPLICATION_DATA, TLS_RECORD_HEADER_LEN } from '../decode/tls.ts';
 
@@ -26,8 +26,9 @@ export function detect(bytes: Uint8Array, start: number, end: number, cut: boole
   while (at < end && (bytes[at] === 0x0d || bytes[at] === 0x0a)) at++;
   const kind = looksLikeHttp1(bytes, at, end);
   if (kind !== 'request' && (cut || kind !== 'incomplete')) return 'other';
-  const lineEnd = bytes.subarray(at, end).indexOf(0x0a);
-  if (lineEnd !== -1) return kind === 'request' && parseHttp1Head(bytes, at, end) !== 'not-http' ? 'http1' : 'other';
+  let lineEnd = at;
+  while (lineEnd < end && bytes[lineEnd] !== 0x0a) lineEnd++;
+  if (lineEnd < end) return kind === 'request' && isHttp1RequestLine(bytes, at, lineEnd) ? 'http1' : 'other';
   if (cut) return isCutRequestLine(bytes, at, end) ? 'http1' : 'other';
   return end - start >= MAX_DETECTION ? 'other' : 'incomplete';
 }

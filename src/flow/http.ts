@@ -7,6 +7,7 @@ import type { HeaderField } from '../decode/header-field.ts';
 
 export type HttpVersion = 'HTTP/1.0' | 'HTTP/1.1' | 'HTTP/2';
 
+/** Read its fields by name: those of HTTP/1 are made when they are asked for, and a spread would leave them out. */
 export interface RequestHead {
   readonly protocol: HttpVersion;
   readonly method: string | undefined;

@@ -5,7 +5,7 @@
  * response before it: a response that begins elsewhere answers a request that was not seen. After a loss the reading goes on at the next segment that begins with a start line.
  */
 import type { HeaderField } from '../decode/header-field.ts';
-import { findField, MAX_HEAD_LENGTH } from '../decode/header-field.ts';
+import { MAX_HEAD_LENGTH } from '../decode/header-field.ts';
 import type { Http1Head, Http1Request, Http1Response } from '../decode/http1.ts';
 import {
   findHttp1HeadEnd,
@@ -17,7 +17,7 @@ import {
   requestTarget,
 } from '../decode/http1.ts';
 import { ChunkedBody } from '../decode/http1-chunked.ts';
-import type { Conversation, Exchange, ExchangeLog, StreamEnd } from './http.ts';
+import type { Conversation, Exchange, ExchangeLog, HttpVersion, RequestHead, ResponseHead, StreamEnd } from './http.ts';
 import { Http2Conversation } from './http2.ts';
 import type { BufferBudget, TcpStream } from './stream.ts';
 
@@ -265,14 +265,7 @@ export class Http1Conversation implements Conversation {
   #onRequest(side: Side, head: Http1Request, timeNs: number, bodyOffset: number): void {
     if (this.#sides[1].state === 'lost') this.#forgetWaiting();
     const exchange = this.#log.add(undefined);
-    exchange.request = {
-      protocol: head.protocol,
-      method: head.method,
-      scheme: undefined,
-      ...requestTarget(head),
-      ...headers(head),
-      requestId: findField(head.fields, 'x-request-id'),
-    };
+    exchange.request = new Http1RequestHead(head);
     exchange.requestStartNs = side.headStartNs;
     exchange.requestEndNs = timeNs;
     exchange.requestHeadBytes = head.cut ? undefined : head.headLength;
@@ -283,8 +276,7 @@ export class Http1Conversation implements Conversation {
       this.#forgotten++;
     }
     this.#waiting.push({ exchange, responseOffset: this.#streams[1].offset });
-    const expects = head.fields.some((field) => field.name === 'expect' && field.value?.toLowerCase() === '100-continue');
-    this.#beginBody(0, side, exchange, head, undefined, expects, timeNs, bodyOffset);
+    this.#beginBody(0, side, exchange, head, undefined, head.expectsContinue, timeNs, bodyOffset);
   }
 
   /** The responses to all that wait were missed. */
@@ -306,7 +298,7 @@ export class Http1Conversation implements Conversation {
     const exchange = asked?.exchange ?? this.#log.add(undefined);
     if (asked === undefined || side.resynced) exchange.midstream = true;
     side.resynced = false;
-    exchange.response = { protocol: head.protocol, status: head.status, ...headers(head) };
+    exchange.response = new Http1ResponseHead(head);
     exchange.responseStartNs = side.headStartNs;
     exchange.responseEndNs = timeNs;
     exchange.responseHeadBytes = head.cut ? undefined : head.headLength;
@@ -448,6 +440,51 @@ function expected(direction: 0 | 1): 'request' | 'response' {
   return direction === 0 ? 'request' : 'response';
 }
 
-function headers(head: Http1Head): { headers: readonly HeaderField[]; headersComplete: boolean } {
-  return { headers: head.fields, headersComplete: head.fieldsComplete };
+/** Keeps the head as it came; its fields are made when somebody asks for them. */
+class Http1RequestHead implements RequestHead {
+  readonly protocol: HttpVersion;
+  readonly method: string;
+  readonly scheme = undefined;
+  readonly authority: string | undefined;
+  readonly path: string | undefined;
+  readonly requestId: string | undefined;
+  readonly #head: Http1Request;
+
+  constructor(head: Http1Request) {
+    const { authority, path } = requestTarget(head);
+    this.protocol = head.protocol;
+    this.method = head.method;
+    this.authority = authority;
+    this.path = path;
+    this.requestId = head.requestId;
+    this.#head = head;
+  }
+
+  get headers(): readonly HeaderField[] {
+    return this.#head.fields;
+  }
+
+  get headersComplete(): boolean {
+    return this.#head.fieldsComplete;
+  }
+}
+
+class Http1ResponseHead implements ResponseHead {
+  readonly protocol: HttpVersion;
+  readonly status: number;
+  readonly #head: Http1Response;
+
+  constructor(head: Http1Response) {
+    this.protocol = head.protocol;
+    this.status = head.status;
+    this.#head = head;
+  }
+
+  get headers(): readonly HeaderField[] {
+    return this.#head.fields;
+  }
+
+  get headersComplete(): boolean {
+    return this.#head.fieldsComplete;
+  }
 }

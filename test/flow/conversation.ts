@@ -95,3 +95,20 @@ export function lines(exchanges: readonly Exchange[]): string[] {
     return `${asked} > ${response === undefined ? '?' : `${response.status ?? '?'} ${responseBytes ?? '?'}`}`;
   });
 }
+
+/** All that exchanges tell, as plain values that can be compared. */
+export function plain(exchanges: readonly Exchange[]): object[] {
+  return exchanges.map((exchange) => ({
+    ...exchange,
+    request: exchange.request && {
+      ...exchange.request,
+      headers: exchange.request.headers,
+      headersComplete: exchange.request.headersComplete,
+    },
+    response: exchange.response && {
+      ...exchange.response,
+      headers: exchange.response.headers,
+      headersComplete: exchange.response.headersComplete,
+    },
+  }));
+}
