@@ -61,24 +61,18 @@ def kubectl(mesh, *words):
     return json.loads(run([mesh, "kubectl", "get", *words, "-o", "json"]).stdout)
 
 
-class Pod:
-    """A pod of the lab: how to run a command in its network namespace, and what was read of it so far."""
+class Namespace:
+    """A network namespace that is recorded: how to run a command in it, and what was read of it so far."""
 
-    def __init__(self, lab, out, listed):
-        self.meta, self.node = listed["metadata"], listed["spec"]["nodeName"]
-        self.folder = out / self.node / f"{self.meta['namespace']}_{self.meta['name']}"
+    def __init__(self, out, node, path, netns, enter, has_proxy, log):
+        self.node, self.path, self.netns, self.enter, self.has_proxy, self.log = node, path, netns, enter, has_proxy, log
+        self.folder = out / node / path
         self.folder.mkdir(parents=True)
-        self.netns = "cni-" + self.meta["uid"]
-        containers = listed["spec"]["containers"] + listed["spec"].get("initContainers", [])
-        self.has_proxy = any(c["name"] == "istio-proxy" for c in containers)
-        letter = self.node.removeprefix("node-")
-        self.node_process = (lab / f"node-{letter}.pid").read_text().strip()
-        self.log = lab / "kubelet" / letter / "pods" / self.meta["uid"] / "istio-proxy.log"
-        self.log_begin = self.log.stat().st_size if self.log.exists() else 0
-        self.files = []
+        self.log_begin = log.stat().st_size if log and log.exists() else 0
+        self.pod, self.files = None, []
 
     def inside(self, *argv):
-        return ["nsenter", "-t", self.node_process, "-m", "-n", "--", "ip", "netns", "exec", self.netns, *argv]
+        return [*self.enter, "ip", "netns", "exec", self.netns, *argv]
 
     def snapshot(self, kind, family, name, when, argv):
         """Reads one thing. Says `same` where nothing changed since the start, `empty` where there is nothing, `failed` and why where it could not be read."""
@@ -111,7 +105,7 @@ class Pod:
             return subprocess.Popen(self.inside(*argv), stdout=sink, stderr=subprocess.DEVNULL)
 
     def access_log(self):
-        if not self.log.exists():
+        if not self.log or not self.log.exists():
             return []
         with open(self.log, "rb") as f:
             f.seek(self.log_begin)
@@ -121,12 +115,24 @@ class Pod:
         links = json.loads(run(self.inside("ip", "-j", "addr")).stdout)
         addresses = lambda link: [a["local"] for a in link["addr_info"]]
         return {
-            "path": self.folder.name,
+            "path": self.path,
             "netns": self.netns,
-            "pod": {key: self.meta[key] for key in ("namespace", "name", "uid")},
+            **({"pod": self.pod} if self.pod else {}),
             "interfaces": [{"index": link["ifindex"], "name": link["ifname"], "addresses": addresses(link)} for link in links],
             "files": self.files,
         }
+
+
+def of_pod(lab, out, listed):
+    meta, node = listed["metadata"], listed["spec"]["nodeName"]
+    letter = node.removeprefix("node-")
+    process = (lab / f"node-{letter}.pid").read_text().strip()
+    containers = listed["spec"]["containers"] + listed["spec"].get("initContainers", [])
+    has_proxy = any(c["name"] == "istio-proxy" for c in containers)
+    log = lab / "kubelet" / letter / "pods" / meta["uid"] / "istio-proxy.log"
+    space = Namespace(out, node, f"{meta['namespace']}_{meta['name']}", "cni-" + meta["uid"], ["nsenter", "-t", process, "-m", "-n", "--"], has_proxy, log)
+    space.pod = {key: meta[key] for key in ("namespace", "name", "uid")}
+    return space
 
 
 def stop(watchers):
@@ -144,60 +150,69 @@ def write_json(path, value, **how):
 def main():
     parser = argparse.ArgumentParser(prog="mesh record", description="Records pods while a command runs: OUT/node-a, OUT/node-b (bundles), OUT/truth.")
     parser.add_argument("--pods", metavar="NAME,…", default="", help="only pods whose names begin so (default: all but istiod)")
+    parser.add_argument("--netns", metavar="NAME[=LOG],…", default="", help="instead of pods, network namespaces of this machine; with the access log of the Envoy inside, where there is one")
     parser.add_argument("--filter", default="", help="what tcpdump keeps (pcap-filter(7))")
     parser.add_argument("--leave-out", metavar="KIND,…", default="stats,server_info", help="kinds that are not read from Envoy")
     parser.add_argument("--settle", type=float, default=2, help="seconds between the command's end and the last readings, so that Envoy has written its access log")
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("command", nargs=argparse.REMAINDER)
     a = parser.parse_args()
-    lab, mesh = pathlib.Path(os.environ["LAB"]), os.environ["MESH"]
     leave_out = a.leave_out.split(",")
 
     shutil.rmtree(a.out, ignore_errors=True)
     (a.out / "truth").mkdir(parents=True)
-    wanted = lambda name: name.startswith(tuple(a.pods.split(","))) if a.pods else not name.startswith("istiod")
-    pods = [Pod(lab, a.out, p) for p in kubectl(mesh, "pods", "-A")["items"] if p["status"].get("podIP") and not p["spec"].get("hostNetwork") and wanted(p["metadata"]["name"])]
-    if not pods:
-        sys.exit(f'Cannot record: pods whose names begin with "{a.pods}" are needed, there are none')
+    listed = {}
+    if a.netns:
+        named = [name.partition("=") for name in a.netns.split(",")]
+        spaces = [Namespace(a.out, "node-a", name, name, [], bool(log), pathlib.Path(log) if log else None) for name, _, log in named]
+    else:
+        lab, mesh = pathlib.Path(os.environ["LAB"]), os.environ["MESH"]
+        begins = tuple(a.pods.split(","))
+        wanted = lambda pod: pod["metadata"]["name"].startswith(begins) if a.pods else not pod["metadata"]["name"].startswith("istiod")
+        running = [p for p in kubectl(mesh, "pods", "-A")["items"] if p["status"].get("podIP") and not p["spec"].get("hostNetwork")]
+        spaces = [of_pod(lab, a.out, pod) for pod in running if wanted(pod)]
+        if not spaces:
+            sys.exit(f'Cannot record: pods whose names begin with "{a.pods}" are needed, there are none')
 
-    for pod in pods:
-        pod.read_proxy("start", leave_out)
+    for space in spaces:
+        space.read_proxy("start", leave_out)
     watchers = []
-    for pod in pods:
-        watchers.append(pod.watch("packets", "packets.pcap", TCPDUMP + ([a.filter] if a.filter else [])))
-        watchers.append(pod.watch("conntrack-events", "conntrack.events.txt", CONNTRACK_EVENTS))
+    for space in spaces:
+        watchers.append(space.watch("packets", "packets.pcap", TCPDUMP + ([a.filter] if a.filter else [])))
+        watchers.append(space.watch("conntrack-events", "conntrack.events.txt", CONNTRACK_EVENTS))
     time.sleep(2)  # both programs have opened their sockets
-    for pod in pods:
-        pod.read_kernel("start")
+    for space in spaces:
+        space.read_kernel("start")
     begun = now()
     code = subprocess.call(a.command)
     ended = now()
     time.sleep(a.settle)
-    for pod in pods:
-        pod.read_kernel("end")
+    for space in spaces:
+        space.read_kernel("end")
     time.sleep(1.5)  # tcpdump reads its ring once a second
     stop(watchers)
-    for pod in pods:
-        pod.read_proxy("end", leave_out)
+    for space in spaces:
+        space.read_proxy("end", leave_out)
 
     commands = {"tcpdump": "--version", "iptables-save": "--version", "nft": "--version", "conntrack": "--version", "ip": "-V"}
     tools = {**{name: first_line(name, flag) for name, flag in commands.items()}, "kernel": os.uname().release}
     clock = {"realtime": now(), "boot": pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()}
-    listed = {name: kubectl(mesh, name, "-A") for name in ("pods", "services", "endpointslices")}
+    if not a.netns:
+        listed = {name: kubectl(mesh, name, "-A") for name in ("pods", "services", "endpointslices")}
     for items in listed.values():
         for item in items["items"]:
             item["metadata"].pop("managedFields", None)
-    for node in sorted({pod.node for pod in pods}):
+    for node in sorted({space.node for space in spaces}):
         write_json(a.out / node / "bundle.json", {
             "format": "sidetrace-bundle", "version": 1, "node": node, "begun": begun, "ended": ended, "recorder": "test/mesh/record.py",
-            "clock": clock, "tools": tools, "namespaces": [pod.described() for pod in pods if pod.node == node],
+            "clock": clock, "tools": tools, "namespaces": [space.described() for space in spaces if space.node == node],
         }, indent=1)
         for name, items in listed.items():
             write_json(a.out / node / f"{name}.json", items)
-    for pod in pods:
-        lines = pod.access_log()
+    for space in spaces:
+        lines = space.access_log()
         if lines:
-            (a.out / "truth" / f"access-log.{pod.meta['name']}.jsonl").write_text("\n".join(lines) + "\n")
+            (a.out / "truth" / f"access-log.{space.pod['name'] if space.pod else space.path}.jsonl").write_text("\n".join(lines) + "\n")
     write_json(a.out / "truth" / "run.json", {"command": a.command, "exit": code, "begun": begun, "ended": ended})
 
     secrets = [str(path) for path in a.out.rglob("*") if path.is_file() and SECRET.search(path.read_bytes())]

@@ -42,6 +42,16 @@ pack() { # pack FOLDER FILE: the same bytes for the same content
   tar -C "$1" --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -cf - . | gzip -n9 >"$2"
 }
 
+keep() { # keep FOLDER: packs what was recorded there into the situation's folder
+  rm -rf "$situation_folder"/node-*.tar.gz "$situation_folder/truth"
+  for node in "$1"/node-*; do pack "$node" "$situation_folder/$(basename "$node").tar.gz"; done
+  cp -r "$1/truth" "$situation_folder/truth"
+  local bytes
+  bytes=$(du -sb "$situation_folder" | cut -f1)
+  echo "$situation_folder: $bytes bytes"
+  [ "$bytes" -le "$largest_bytes" ] || { echo "Cannot keep the recording: at most $largest_bytes bytes are wanted, they are $bytes" >&2; return 1; }
+}
+
 situation() {
   if [ "${1:-}" = traffic ]; then
     traffic
@@ -60,12 +70,6 @@ situation() {
   mesh record --pods "$pods" "$out/recorded" bash "$0" traffic || true
   [ ! -e "$manifest" ] || mesh delete "$manifest"
 
-  rm -rf "$situation_folder"/node-*.tar.gz "$situation_folder/truth"
-  for node in "$out"/recorded/node-*; do pack "$node" "$situation_folder/$(basename "$node").tar.gz"; done
-  cp -r "$out/recorded/truth" "$situation_folder/truth"
+  keep "$out/recorded"
   rm -rf "$out"
-  local bytes
-  bytes=$(du -sb "$situation_folder" | cut -f1)
-  echo "$situation_folder: $bytes bytes"
-  [ "$bytes" -le "$largest_bytes" ] || { echo "Cannot keep the recording: at most $largest_bytes bytes are wanted, they are $bytes" >&2; return 1; }
 }

@@ -15,4 +15,4 @@ const server =
     : kind === 'http'
       ? http.createServer(answer)
       : https.createServer({ cert: fs.readFileSync(cert), key: fs.readFileSync(key) }, answer);
-server.listen(Number(port), '0.0.0.0');
+server.listen(Number(port), '::');
