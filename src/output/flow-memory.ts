@@ -25,9 +25,8 @@ export class FlowMemory {
     return this.#flows.get(id)?.flow;
   }
 
-  /** Are all flows of the path known? */
-  holdsAll(path: PathRecord): boolean {
-    return path.legs.every((leg) => this.#flows.has(leg.flow));
+  has(id: string): boolean {
+    return this.#flows.has(id);
   }
 
   /** The path has ended and was shown: its flows are let go when no other path needs them. */

@@ -5,6 +5,7 @@
 import type { AnyRecord, FindingRecord, FlowRecord, LostRecord, PathRecord } from '../record/record.ts';
 import { escapeShort, escapeText } from './escape.ts';
 import { FlowMemory } from './flow-memory.ts';
+import { PathWaiting } from './path-waiting.ts';
 import { plural } from './quantity.ts';
 import type { Sink, SinkFormat, SinkOptions } from './sink.ts';
 import { badState, decisionDetails, peerText, rolesText, ruleDetails, translatedDetails, wireText } from './text-leg.ts';
@@ -23,8 +24,7 @@ class TextSink implements Sink {
   readonly #options: SinkOptions;
   readonly #flows = new FlowMemory();
   readonly #summary: Summary;
-  /** Paths that came before one of their flows. */
-  #waiting: PathRecord[] = [];
+  readonly #waiting = new PathWaiting();
   /** Whether the last thing printed was a line of its own, without an empty line behind. */
   #open = false;
 
@@ -36,6 +36,7 @@ class TextSink implements Sink {
 
   context(flow: FlowRecord): void {
     this.#flows.remember(flow);
+    for (const path of this.#waiting.arrived(flow.id)) this.#path(path);
   }
 
   write(record: AnyRecord): void {
@@ -43,12 +44,11 @@ class TextSink implements Sink {
       case 'flow':
         if (record.event !== 'update') this.#summary.flow(record);
         if (record.paths === undefined || record.paths.length === 0) this.#line(flowLines(record, this.#options));
-        else this.#flows.remember(record);
+        else this.context(record);
         break;
       case 'path':
         this.#summary.path(record);
-        if (this.#flows.holdsAll(record)) this.#path(record);
-        else this.#waiting.push(record);
+        if (!this.#waiting.add(record, (flow) => this.#flows.has(flow))) this.#path(record);
         break;
       case 'finding':
         this.#summary.finding(record);
@@ -71,9 +71,7 @@ class TextSink implements Sink {
   }
 
   #flushWaiting(): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const path of waiting) this.#path(path);
+    for (const path of this.#waiting.rest()) this.#path(path);
   }
 
   #path(path: PathRecord): void {

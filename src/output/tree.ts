@@ -13,6 +13,7 @@
 import type { AnyRecord, Decision, FlowRecord, PathRecord, RuleStep } from '../record/record.ts';
 import { escapeShort } from './escape.ts';
 import { FlowMemory } from './flow-memory.ts';
+import { PathWaiting } from './path-waiting.ts';
 import { formatCount } from './quantity.ts';
 import type { Sink, SinkFormat, SinkOptions } from './sink.ts';
 import { rolesText } from './text-leg.ts';
@@ -41,7 +42,7 @@ class TreeSink implements Sink {
   readonly #options: SinkOptions;
   readonly #root = newNode();
   readonly #flows = new FlowMemory();
-  #waiting: PathRecord[] = [];
+  readonly #waiting = new PathWaiting();
 
   constructor(writer: Writer, options: SinkOptions) {
     this.#writer = writer;
@@ -50,23 +51,22 @@ class TreeSink implements Sink {
 
   context(flow: FlowRecord): void {
     this.#flows.remember(flow);
+    for (const path of this.#waiting.arrived(flow.id)) this.#path(path);
   }
 
   write(record: AnyRecord): void {
     if (record.type === 'flow' && record.event === 'close') {
-      this.#flows.remember(record);
       const above = add(this.#root, connectionWalk(record, record.envoy));
       // Where no path tells of single requests, the connection's own decision is all there is.
       if (record.paths === undefined && record.envoy !== undefined) add(above, requestWalk(record.envoy));
+      this.context(record);
     } else if (record.type === 'path' && record.event === 'close') {
-      if (this.#flows.holdsAll(record)) this.#path(record);
-      else this.#waiting.push(record);
+      if (!this.#waiting.add(record, (flow) => this.#flows.has(flow))) this.#path(record);
     }
   }
 
   end(): void {
-    for (const path of this.#waiting) this.#path(path);
-    this.#waiting = [];
+    for (const path of this.#waiting.rest()) this.#path(path);
     let out = '';
     for (const [label, node] of sorted(this.#root)) out += this.#print(label, node, '', '');
     this.#writer.text(out);

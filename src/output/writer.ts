@@ -32,6 +32,8 @@ export class FileWriter implements Writer {
   closed = false;
   /** What the system said, other than that the reader has gone. */
   failure: NodeJS.ErrnoException | undefined;
+  /** Called before bytes leave: whoever shares the terminal makes room. */
+  beforeWrite: (() => void) | undefined;
   readonly #fd: number;
   readonly #owned: boolean;
   readonly #write: WriteCall;
@@ -76,6 +78,8 @@ export class FileWriter implements Writer {
   }
 
   #writeAll(bytes: Uint8Array): void {
+    if (bytes.length === 0 || this.closed) return;
+    this.beforeWrite?.();
     let offset = 0;
     while (offset < bytes.length) {
       try {

@@ -6,6 +6,7 @@
  * Where a decision needs what comes later (a filter on requests, a time before the end, `--last`), records are held until the end.
  */
 import type { AnyRecord, FindingRecord, FlowRecord, PathRecord } from '../../record/record.ts';
+import { PathWaiting } from '../path-waiting.ts';
 import type { Sink } from '../sink.ts';
 import type { FilterContext } from './filter.ts';
 import type { FilterSet } from './filter-set.ts';
@@ -36,7 +37,7 @@ class FilterSink implements Sink {
   /** Flows of paths that passed, when nothing is held. */
   readonly #passed = new Set<string>();
   readonly #seen = new Set<string>();
-  #waiting: PathRecord[] = [];
+  readonly #waiting = new PathWaiting();
   #flows = 0;
   #paths = 0;
 
@@ -59,8 +60,7 @@ class FilterSink implements Sink {
 
   end(): void {
     this.#release();
-    for (const path of this.#waiting) this.#passPath(path);
-    this.#waiting = [];
+    for (const path of this.#waiting.rest()) this.#passPath(path);
     this.#sink.end();
   }
 
@@ -73,17 +73,16 @@ class FilterSink implements Sink {
           this.#emitFlow(record);
         } else if (record.paths !== undefined) this.#sink.context?.(record);
         if (record.paths !== undefined) this.#seen.add(record.id);
+        for (const path of this.#waiting.arrived(record.id)) this.#passPath(path);
         break;
       case 'path':
-        if (record.legs.every(({ flow }) => this.#seen.has(flow))) this.#passPath(record);
-        else this.#waiting.push(record);
+        if (!this.#waiting.add(record, (flow) => this.#seen.has(flow))) this.#passPath(record);
         break;
       case 'finding':
         if (record.flows.some((id) => this.#passed.has(id))) this.#sink.write(record);
         break;
       case 'total':
-        for (const path of this.#waiting) this.#passPath(path);
-        this.#waiting = [];
+        for (const path of this.#waiting.rest()) this.#passPath(path);
         this.#sink.write(record);
         break;
       case 'lost':
