@@ -17,10 +17,14 @@ function takesAll(config: RouteConfig): boolean {
   );
 }
 
-/** @returns `undefined` when the routes look at requests, or are not known */
-export function decideAnyRequest(connection: ConnectionDecision, atMs: number): RoutedDecision | undefined {
-  if (connection.network !== 'http' || connection.ways.length === 0) return undefined;
-  for (const way of connection.ways) {
+/**
+ * @param carriesRequests it is known that requests came over the connection: chains that end in anything but an HTTP connection manager were not taken
+ * @returns `undefined` when the routes look at requests, or are not known
+ */
+export function decideAnyRequest(connection: ConnectionDecision, atMs: number, carriesRequests: boolean): RoutedDecision | undefined {
+  const managed = connection.ways.filter((way) => terminalFilter(way.chain)?.kind === 'http');
+  if (managed.length === 0 || (managed.length < connection.ways.length && !carriesRequests)) return undefined;
+  for (const way of managed) {
     const filter = terminalFilter(way.chain);
     if (filter?.kind !== 'http') return undefined;
     const { routes } = filter.manager;

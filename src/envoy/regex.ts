@@ -201,22 +201,24 @@ class Parser {
     return node;
   }
 
-  escape(): Node {
+  escape(): Node | undefined {
     const c = this.chars[this.at];
     if (c === 'A') return this.assertion('begin');
     if (c === 'z') return this.assertion('end');
     if (c === 'b') return this.assertion('word');
     if (c === 'B') return this.assertion('not-word');
-    if (c === 'Q') {
-      this.at++;
-      const nodes: Node[] = [];
-      while (this.at < this.chars.length && !(this.chars[this.at] === '\\' && this.chars[this.at + 1] === 'E'))
-        nodes.push(this.literal(this.next().codePointAt(0)!));
-      this.at = Math.min(this.at + 2, this.chars.length);
-      return { op: 'sequence', nodes };
-    }
+    if (c === 'Q') return this.quoted();
     const known = this.classEscape();
     return typeof known === 'number' ? this.literal(known) : { op: 'char', test: this.fold(known) };
+  }
+
+  /** `\\Q…\\E`: each character by itself, so a quantifier behind it is the last one's. */
+  quoted(): Node | undefined {
+    let end = this.at + 1;
+    while (end < this.chars.length && !(this.chars[end] === '\\' && this.chars[end + 1] === 'E')) end++;
+    const plain = this.chars.slice(this.at + 1, end).flatMap((c) => (/[0-9A-Za-z]/.test(c) ? [c] : ['\\', c]));
+    this.chars.splice(this.at, end + 2 - this.at, ...plain);
+    return undefined;
   }
 
   assertion(what: Assertion): Node {
