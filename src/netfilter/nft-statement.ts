@@ -176,6 +176,7 @@ function mangle(value: Json, spelled: string): Target {
       kind: 'mark',
       of: key.key === 'meta' ? 'mark' : 'connmark',
       value: markExpression(to, 0),
+      withoutConnection: 'break',
       text: spelled,
     } satisfies MarkTarget as Target;
   if (key?.key === 'ct' && what === 'zone') {

@@ -12,6 +12,8 @@ export interface MarkTarget extends Target {
   readonly kind: 'mark';
   readonly of: 'mark' | 'connmark';
   readonly value: MarkExpression;
+  /** Where there is no connection to read a mark from: nft leaves the rule, iptables goes on with it. */
+  readonly withoutConnection: 'break' | 'continue';
 }
 
 const ALL = 0xffffffff;
@@ -24,11 +26,12 @@ function reads(expression: MarkExpression, which: 'mark' | 'connmark'): boolean 
 
 export const mark: TargetType<MarkTarget> = {
   kind: 'mark',
-  apply({ of, value }, packet) {
-    if (of === 'connmark' || reads(value, 'connmark')) {
+  apply({ of, value, withoutConnection }, packet) {
+    const reading = reads(value, 'connmark');
+    if (of === 'connmark' || reading) {
       const connection = packet.hasConnection();
       if (isQuestion(connection)) return connection;
-      if (!connection) return CONTINUE;
+      if (!connection) return reading && withoutConnection === 'break' ? { do: 'break' } : CONTINUE;
     }
     const read = (which: 'mark' | 'connmark') => (reads(value, which) ? packet.mark(which) : { value: 0, known: ALL, origin: '' });
     packet.setMark(of, evaluateMark(value, read('mark'), read('connmark')));
@@ -94,11 +97,15 @@ export const markTargetOptions: IptablesTarget = {
     if (options.some((option) => option.name.endsWith('-shift-mark'))) return undefined;
     if (first !== undefined) {
       const value = masked(of, first);
-      return value === undefined ? undefined : ({ kind: 'mark', of, value, text } satisfies MarkTarget as Target);
+      return value === undefined
+        ? undefined
+        : ({ kind: 'mark', of, value, withoutConnection: 'continue', text } satisfies MarkTarget as Target);
     }
     const save = options.some((option) => option.name === '--save-mark');
     if (name === 'MARK' || (!save && !options.some((option) => option.name === '--restore-mark'))) return undefined;
     const value = copied(save ? 'connmark' : 'mark', options);
-    return value === undefined ? undefined : ({ kind: 'mark', of: save ? 'connmark' : 'mark', value, text } satisfies MarkTarget as Target);
+    return value === undefined
+      ? undefined
+      : ({ kind: 'mark', of: save ? 'connmark' : 'mark', value, withoutConnection: 'continue', text } satisfies MarkTarget as Target);
   },
 };
