@@ -32,6 +32,8 @@ export interface Pod {
   readonly ips: readonly string[];
   readonly hostIps: readonly string[];
   readonly hostNetwork: boolean;
+  /** The identity that it runs as. */
+  readonly serviceAccount?: string;
   /** `Running`, `Succeeded`, … */
   readonly phase?: string;
   readonly labels: ReadonlyMap<string, string>;
@@ -140,6 +142,7 @@ function podOf(namespace: string, name: string, item: JsonObject): Pod {
     ports,
     ...maybe('uid', textOf(metadata.uid)),
     ...maybe('node', textOf(spec.nodeName)),
+    ...maybe('serviceAccount', textOf(spec.serviceAccountName)),
     ...maybe('phase', textOf(status.phase)),
     ...maybe('owner', ownerKind === undefined || ownerName === undefined ? undefined : { kind: ownerKind, name: ownerName }),
   };

@@ -48,6 +48,8 @@ function agree(downstream: Exchange, upstream: Exchange): boolean {
   const sent = originalPath(upstream);
   const rewritten = header(upstream, 'x-envoy-original-path', 'request') === undefined && originalPath(downstream) !== asked;
   if (!rewritten && asked !== undefined && sent !== undefined && normalisePath(asked) !== normalisePath(sent)) return false;
+  // Only a client that showed a certificate is passed on as one.
+  if (header(upstream, 'x-forwarded-client-cert', 'request') !== undefined && header(downstream, 'x-forwarded-client-cert', 'request') === undefined && a.headersComplete) return false;
   const left = downstream.response?.status;
   const right = upstream.response?.status;
   return left === undefined || right === undefined || !cameFromUpstream(downstream) || left === right;

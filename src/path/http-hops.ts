@@ -8,6 +8,7 @@ import { requestFacts } from '../annotate/envoy.ts';
 import type { Subject } from '../annotate/subject.ts';
 import type { RoutedDecision } from '../envoy/alternative.ts';
 import { decideRequest } from '../envoy/request.ts';
+import { findField } from '../decode/header-field.ts';
 import type { Exchange } from '../flow/http.ts';
 import { cameFromUpstream, fitsDownstream, fitsUpstream, originalPath, sameRequestId } from './fit.ts';
 import type { Hop, HopJoin } from './hop.ts';
@@ -26,7 +27,7 @@ interface Item {
 }
 
 /** At most this many candidates are named. */
-const CANDIDATES_MAX = 16;
+export const CANDIDATES_MAX = 256;
 
 /** Exchanges whose request was read, with the connection that carries them. */
 function exchangesOf(subjects: readonly Subject[]): { subject: Subject; exchange: Exchange }[] {
@@ -115,7 +116,7 @@ export function joinInbound(upstreams: readonly Subject[], downstreams: readonly
     for (const i of overlapping(places, byConnection, exchange.requestStartNs! - SLACK_NS, until + SLACK_NS)) {
       const place = places[i]!;
       const downstream = downstreams[place.connection]!;
-      if (downstream === subject || !fitsDownstream(exchange, place) || !samePort(downstream, subject)) continue;
+      if (downstream === subject || !fitsDownstream(exchange, place) || !samePort(downstream, subject) || !maybeFrom(exchange, downstream)) continue;
       fits.push(i);
       if (idsAgree(exchange, place)) proven = i;
     }
@@ -139,12 +140,36 @@ export function joinInbound(upstreams: readonly Subject[], downstreams: readonly
   });
 }
 
+/**
+ * Requests read on connections that came in in the clear, of which no request to the application was found to be the continuation: the proxy answered them itself, could not
+ * reach the application, or several fit.
+ */
+export function unplacedInbound(hops: readonly Hop[], downstreams: readonly Subject[]): Hop[] {
+  const used = new Set(hops.flatMap((hop) => (hop.place?.exchange === undefined ? [] : [hop.place.exchange])));
+  return exchangesOf(downstreams)
+    .filter(({ exchange }) => !used.has(exchange))
+    .map(({ subject, exchange }): Hop => {
+      const facts = requestFacts(exchange, subject.base, undefined);
+      const routed = subject.connection === undefined || facts === undefined ? undefined : decideRequest(subject.connection, facts);
+      return { of: 'request', direction: 'inbound', down: subject, exchange, readOn: 'down', ...(routed === undefined ? {} : { routed }) };
+    });
+}
+
 /** The proxy sends what came in for a port on to that port, unless its cluster for it says another. */
 export function samePort(downstream: Subject, upstream: Subject): boolean {
   const port = downstream.translation.destination.port;
   if (upstream.translation.destination.port === port) return true;
   const clusters = downstream.world.envoy?.configs.flatMap((config) => [...(config.clusters.get(`inbound|${port}||`) ?? [])]) ?? [];
   return clusters.some(({ value }) => value.type !== 'ORIGINAL_DST' && value.endpoints.length > 0);
+}
+
+/** The client's identity as the certificate showed it, which the proxy passed on; and the one that the pod with the client's address runs as. */
+function maybeFrom(upstream: Exchange, downstream: Subject): boolean {
+  const forwarded = findField(upstream.request?.headers ?? [], 'x-forwarded-client-cert');
+  const identity = forwarded === undefined ? undefined : /.*URI=spiffe:\/\/[^/;,"]+\/ns\/([^/;,"]+)\/sa\/([^/;,"]+)/s.exec(forwarded);
+  if (identity === undefined || identity === null) return true;
+  const pod = downstream.world.names.podByIp(downstream.translation.source.ip);
+  return pod?.serviceAccount === undefined || (pod.namespace === identity[1] && pod.serviceAccount === identity[2]);
 }
 
 function idsAgree(exchange: Exchange, place: Place): boolean {

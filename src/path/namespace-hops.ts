@@ -2,9 +2,10 @@
 import { epochMs } from '../annotate/envoy.ts';
 import type { Subject } from '../annotate/subject.ts';
 import { decideAnyRequest } from '../envoy/any-request.ts';
+import { findField } from '../decode/header-field.ts';
 import type { Leg } from '../record/record.ts';
 import type { Hop } from './hop.ts';
-import { joinInbound, joinOutbound, samePort } from './http-hops.ts';
+import { joinInbound, joinOutbound, samePort, unplacedInbound } from './http-hops.ts';
 import { joinOpened } from './openers.ts';
 import { isCarriedAsBytes, joinConnections } from './tcp-hops.ts';
 
@@ -35,11 +36,10 @@ function outboundHops(downstreams: readonly Subject[], upstreams: readonly Subje
 }
 
 function inboundHops(downstreams: readonly Subject[], upstreams: readonly Subject[]): Hop[] {
-  const carried = new Set(downstreams.filter(isCarriedAsBytes));
-  const requests = joinInbound(
-    upstreams.filter(hasRequests),
-    downstreams.filter((s) => !carried.has(s) || !hasRequests(s)),
-  );
+  const carried = new Set(downstreams.filter((down) => isCarriedAsBytes(down) && !onlyRequests(down, upstreams)));
+  const asRequests = downstreams.filter((s) => !carried.has(s) || !hasRequests(s));
+  const read = joinInbound(upstreams.filter(hasRequests), asRequests);
+  const requests = [...read, ...unplacedInbound(read, asRequests.filter(hasRequests))];
   const rest = without(upstreams, used(requests));
   const served = new Set(requests.map((hop) => hop.down));
   const bytes = joinConnections(
@@ -48,11 +48,12 @@ function inboundHops(downstreams: readonly Subject[], upstreams: readonly Subjec
     rest,
     samePort,
   );
-  // Requests that came in encrypted and were sent on to nobody: all that is known is the connection.
-  const unread = downstreams
+  // Requests that came in encrypted and of which none was surely found to go on: all that is known is the connection.
+  const unread = asRequests
     .filter((down) => !carried.has(down) && !served.has(down) && !hasRequests(down))
     .map((down): Hop => {
-      const routed = down.connection === undefined ? undefined : decideAnyRequest(down.connection, epochMs(down.base, down.flow.firstNs));
+      const routed =
+        down.connection === undefined ? undefined : decideAnyRequest(down.connection, epochMs(down.base, down.flow.firstNs), onlyRequests(down, upstreams));
       return { of: 'connection', direction: 'inbound', down, ...(routed === undefined ? {} : { routed }) };
     });
   return joinOpened(
@@ -60,6 +61,25 @@ function inboundHops(downstreams: readonly Subject[], upstreams: readonly Subjec
     without(rest, used(bytes)).filter((up) => !hasRequests(up)),
     samePort,
   );
+}
+
+/**
+ * Can only requests have come over this encrypted connection? So it is when all that went on to the application for its port meanwhile were requests, and each tells of a client
+ * that showed a certificate: only an HTTP connection manager writes that. Source: Envoy forward_client_cert_details.
+ */
+function onlyRequests(down: Subject, upstreams: readonly Subject[]): boolean {
+  if (down.tracker?.protocol !== 'tls' || !down.flow.payloadToSource) return false;
+  let found = false;
+  for (const up of upstreams) {
+    if (up.flow.lastNs < down.flow.firstNs || up.flow.firstNs > down.flow.lastNs || !samePort(down, up)) continue;
+    if (!hasRequests(up)) return false;
+    for (const { request } of up.tracker?.exchanges ?? []) {
+      if (request === undefined) continue;
+      if (findField(request.headers, 'x-forwarded-client-cert') === undefined) return false;
+      found = true;
+    }
+  }
+  return found;
 }
 
 /** Upstream connections that were surely found to be used. */

@@ -14,6 +14,7 @@ import type { Redaction } from '../record/redact.ts';
 import { Counterparts, followingHop } from './chain.ts';
 import { cameFromUpstream, originalPath } from './fit.ts';
 import type { Hop } from './hop.ts';
+import { CANDIDATES_MAX } from './http-hops.ts';
 import { namespaceHops } from './namespace-hops.ts';
 
 /** Paths named in one flow record; then only their number. */
@@ -75,6 +76,9 @@ class Assembly {
   readonly #next = new Map<Hop, Hop>();
   readonly #hasPrevious = new Set<Hop>();
   readonly #told = new Set<Subject>();
+  /** Connections that came in encrypted, and those on which requests went on that may have come from them. */
+  readonly #mayGoOn = new Map<Subject, Set<Subject>>();
+  readonly #openTold = new Set<Subject>();
 
   constructor(hops: readonly Hop[], subjects: readonly Subject[], counterparts: Counterparts, redaction: Redaction) {
     this.#hops = hops;
@@ -83,6 +87,14 @@ class Assembly {
     this.#redaction = redaction;
     for (const hop of hops) if (hop.down !== undefined) push(this.#byDown, hop.down, hop);
     for (const hop of hops) this.#link(hop);
+    for (const hop of hops) {
+      if (hop.direction !== 'inbound' || hop.down !== undefined || hop.up === undefined) continue;
+      for (const down of hop.join?.candidates ?? []) {
+        const ups = this.#mayGoOn.get(down) ?? new Set();
+        ups.add(hop.up);
+        this.#mayGoOn.set(down, ups);
+      }
+    }
   }
 
   records(): PathRecord[] {
@@ -98,7 +110,7 @@ class Assembly {
     }
     this.#tellParents(records, parents);
     for (const subject of this.#subjects) {
-      if (this.#told.has(subject)) continue;
+      if (this.#told.has(subject) && (!this.#mayGoOn.has(subject) || this.#openTold.has(subject))) continue;
       const departure = this.#counterparts.departureOf(subject);
       if (departure !== undefined && !this.#told.has(departure.subject)) continue;
       records.push(this.#single(subject));
@@ -152,7 +164,17 @@ class Assembly {
       joins.push({ from: legs.length - 2, to: legs.length - 1, by: 'tuple', evidence: arrival.evidence });
     }
     for (const leg of legs) this.#told.add(leg);
+    this.#leaveOpen(legs, joins);
     return this.#make(chain, legs, joins);
+  }
+
+  /** The last leg came in to a proxy: names the connections on which it may have gone on. */
+  #leaveOpen(legs: readonly Subject[], joins: PathJoin[]): void {
+    const last = legs.at(-1);
+    const ups = last === undefined ? undefined : this.#mayGoOn.get(last);
+    if (last === undefined || ups === undefined || joins.some((join) => join.from === legs.length - 1 && join.candidates !== undefined)) return;
+    const candidates = [...ups].slice(0, CANDIDATES_MAX).map((up) => up.record.id);
+    joins.push({ from: legs.length - 1, to: legs.length - 1, by: 'order', evidence: 'ambiguous', candidates, reason: 'several-upstreams' });
   }
 
   #make(chain: readonly Hop[], legs: readonly Subject[], joins: PathJoin[]): PathRecord {
@@ -188,7 +210,9 @@ class Assembly {
     const arrival = this.#counterparts.arrivalOf(subject);
     const legs = arrival === undefined || this.#told.has(arrival.subject) ? [subject] : [subject, arrival.subject];
     for (const leg of legs) this.#told.add(leg);
+    this.#openTold.add(legs.at(-1)!);
     const joins: PathJoin[] = legs.length === 1 ? [] : [{ from: 0, to: 1, by: 'tuple', evidence: arrival!.evidence }];
+    this.#leaveOpen(legs, joins);
     const decisions = legs.flatMap((leg) => (leg.connection === undefined ? [] : [{ netns: leg.record.netns, decision: leg.record.envoy ?? leg.connection.decision }]));
     const unfinished = legs.some((leg) => leg.record.roles.some((role) => role === 'unknown' || role === 'client-to-proxy' || role === 'app-to-proxy' || role === 'proxy-to-upstream' || role === 'proxy-to-app'));
     return {

@@ -9,11 +9,11 @@ import type { RoutedDecision } from '../envoy/alternative.ts';
 import { decideTcp } from '../envoy/tcp.ts';
 import type { ConnectionTracker } from '../flow/exchange.ts';
 import type { Hop } from './hop.ts';
+import { CANDIDATES_MAX } from './http-hops.ts';
 import { possiblePlaces } from './matching.ts';
 import { mayLeadTo } from './upstreams.ts';
 
 const CLOCK_NS = 2_000;
-const CANDIDATES_MAX = 16;
 
 /** Is this leg carried as bytes, or may it be? Requests that were read say no. */
 export function isCarriedAsBytes(subject: Subject): boolean {

@@ -27,7 +27,6 @@ export function mayLeadTo(routed: RoutedDecision | undefined, upstream: Subject)
       if (named !== undefined && clusters[i] !== undefined && clusters[i]!.startsWith('outbound|') && clusters[i] !== named) continue;
       if (destination.members === undefined || destination.doubtful || destination.members.includes(target)) return true;
     }
-    if (alternative.mirrors.length > 0) return true;
   }
   return false;
 }
