@@ -60,7 +60,7 @@ export function traceAnswer(
 /** The port of the listener that hands connections over by their original destination; the destination's own where there is none. */
 function handOverPort(config: EnvoyConfig, direction: 'INBOUND' | 'OUTBOUND', otherwise: number): number {
   const takers = config.listeners.filter(
-    ({ value }) => value.bindToPort && value.listenerFilters.some(({ kind }) => kind === 'original_dst'),
+    ({ value }) => value.bindToPort && (value.useOriginalDst || value.listenerFilters.some(({ kind }) => kind === 'original_dst')),
   );
   const fitting =
     takers.find(({ value }) => value.trafficDirection === direction) ??
@@ -75,7 +75,7 @@ export function traceText(found: TraceAnswer, palette: Palette): string {
       ? 'bytes'
       : `${found.request.method} ${found.request.authority}${found.request.path}${found.request.assumed ? ' (assumed)' : ''}`;
   let out = `${palette.bold(escapeText(asked))} ${palette.dim('to')} ${formatEndpoint(found.destination.ip, found.destination.port)} ${palette.dim(`in ${escapeText(found.subject)}, delivered to port ${found.listenerPort}`)}\n`;
-  const options = { palette, why: true, printNodeName: false, numeric: false, timeFormat: 'StampMilli', width: 100 } as const;
+  const options = { palette, why: true, all: true, printNodeName: false, numeric: false, timeFormat: 'StampMilli', width: 100 } as const;
   for (const { label, value } of decisionDetails(found.decision, options)) out += `  ${palette.dim(label.padEnd(10))}${value}\n`;
   for (const { endpoint, cluster, opening } of found.targets) {
     const how = opening.transport === 'tls' ? `TLS${opening.serverName ? `, SNI ${escapeText(opening.serverName)}` : ''}` : 'plain text';

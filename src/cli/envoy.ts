@@ -22,6 +22,8 @@ type Row = object;
 interface View {
   readonly name: string;
   readonly summary: string;
+  /** What is said when there are no rows. */
+  readonly none?: string;
   readonly columns: readonly (readonly [header: string, field: string])[];
   rows(world: RecordedWorld, only: string | undefined): Row[];
 }
@@ -139,6 +141,7 @@ const views: readonly View[] = [
   {
     name: 'stats',
     summary: 'the statistics that tell of trouble and are not zero (/stats/prometheus)',
+    none: 'no statistic tells of trouble',
     columns: [
       ['VALUE', 'value'],
       ['WHAT', 'text'],
@@ -150,6 +153,7 @@ const views: readonly View[] = [
   {
     name: 'rejected',
     summary: 'what Envoy refused, in its own words',
+    none: 'nothing was rejected',
     columns: [
       ['KIND', 'kind'],
       ['NAME', 'name'],
@@ -241,7 +245,7 @@ function worldOf(subject: string | undefined, files: ReturnType<typeof namedFile
 }
 
 function rowsText(view: View, rows: readonly Row[], palette: Palette): string {
-  if (rows.length === 0) return `${palette.dim(`no ${view.name}`)}\n`;
+  if (rows.length === 0) return `${palette.dim(view.none ?? `no ${view.name}`)}\n`;
   const cell = (row: Row, field: string): string => {
     const value = (row as { readonly [field: string]: unknown })[field];
     return value === undefined ? '?' : String(value);

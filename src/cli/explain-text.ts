@@ -10,7 +10,7 @@ import type { Way, WayLeg } from './explain-way.ts';
 const SHOWN = 5;
 
 export function wayText(way: Way, palette: Palette, why: boolean): string {
-  const options: SinkOptions = { palette, why, printNodeName: false, numeric: false, timeFormat: 'StampMilli', width: 100 };
+  const options: SinkOptions = { palette, why, all: true, printNodeName: false, numeric: false, timeFormat: 'StampMilli', width: 100 };
   const asked = way.legs.find(({ request }) => request !== undefined)?.request;
   const what = asked === undefined ? way.protocol : `${asked.method} ${escapeShort(asked.authority)}${escapeShort(asked.path)}`;
   let out = `${palette.bold(what)}  ${end(way.source, palette)} ${palette.dim('→')} ${end(way.destination, palette)}${asked?.assumed ? palette.dim('  (a plain request is assumed)') : ''}\n`;

@@ -66,6 +66,10 @@ export function askProxy(history: EnvoyHistory, { listener, source, destination,
           headers: request.headers,
           scheme: opening.transport === 'tls' ? 'https' : 'http',
         });
+  // A chain with TLS takes it off; a TCP proxy without passes it on as it is.
+  const within = connection.tls === 'plaintext' ? opening : (opening.inner ?? unknownBytes);
+  const content: Opening =
+    connection.network === 'http' ? { transport: 'raw_buffer', http: within.http === 'h2c' ? 'h2c' : 'http/1.1' } : within;
   const targets = new Map<string, Target>();
   for (const { cluster, destination: to } of routed.alternatives) {
     if (cluster === undefined || to === undefined) continue;
@@ -75,7 +79,7 @@ export function askProxy(history: EnvoyHistory, { listener, source, destination,
         targets.set(`${cluster} ${text}`, {
           endpoint,
           cluster,
-          opening: upstreamOpening(config, cluster, text, connection.network, opening),
+          opening: upstreamOpening(config, cluster, text, connection.network, content),
         });
     }
   }
@@ -88,13 +92,26 @@ export function askProxy(history: EnvoyHistory, { listener, source, destination,
   };
 }
 
-/** How the cluster speaks to one of its endpoints: TLS with its SNI and ALPN, or plain. */
-function upstreamOpening(config: EnvoyConfig, name: string, target: string, network: 'http' | 'tcp', opening: Opening): Opening {
+const unknownBytes: Opening = { transport: 'raw_buffer', http: 'unknown' };
+
+/** How the cluster speaks to one of its endpoints: TLS with its SNI and ALPN, or plain. `content` is what the proxy has to send. */
+function upstreamOpening(config: EnvoyConfig, name: string, target: string, network: 'http' | 'tcp', content: Opening): Opening {
   const cluster = config.clusters.get(name)?.[0]?.value;
-  const plain: Opening = { transport: 'raw_buffer', http: network === 'tcp' ? opening.http : opening.http === 'h2c' ? 'h2c' : 'http/1.1' };
-  if (cluster === undefined) return plain;
+  if (cluster === undefined) return content;
   const match = config.endpointsOf(cluster)?.find((endpoint) => endpoint.target === target)?.transportSocketMatch ?? {};
   const transport = cluster.transportFor(match);
-  if (transport.tls !== true) return network === 'tcp' && opening.transport === 'tls' ? opening : plain;
-  return { transport: 'tls', http: 'none', serverName: transport.sni, alpn: transport.alpn };
+  if (transport.tls !== true) return content;
+  return {
+    transport: 'tls',
+    http: 'none',
+    serverName: transport.sni,
+    alpn: network === 'http' ? withHttpAlpn(transport.alpn, content) : transport.alpn,
+    inner: content,
+  };
+}
+
+/** Istio's ALPN filter puts the protocol of the request in front, where the cluster speaks as a member of the mesh. Source: istio/proxy source/extensions/filters/http/alpn; istio/istio mTLS ALPN protocols. */
+function withHttpAlpn(alpn: readonly string[], content: Opening): readonly string[] {
+  if (!alpn.includes('istio')) return alpn;
+  return content.http === 'h2c' ? ['istio-h2', 'istio', 'h2'] : ['istio-http/1.1', 'istio', 'http/1.1'];
 }

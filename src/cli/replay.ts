@@ -18,6 +18,7 @@ import { Progress } from './progress.ts';
 interface ReplayOptions extends DestinationOptions, LimitOptions {
   readonly format: string;
   readonly why?: true;
+  readonly all?: true;
   readonly printNodeName?: true;
   readonly numeric?: true;
   readonly timeFormat: string;
@@ -49,6 +50,7 @@ export const describeReplay: Describe = (command, finish) => {
       .option('-o, --format <FORMAT>', `one of ${[...sinks.map(({ name }) => name), PCAPNG].join(', ')}`, 'text'),
   )
     .option('--why', 'show every rule that was taken, the rejected candidates and every grade')
+    .option('--all', "show what goes on around the application, too: probes, polls of Envoy's admin interface, the control plane (text)")
     .option('--print-node-name', 'show the node of each event (compact, dict, table)')
     .option('--numeric', 'addresses instead of names')
     .option('--time-format <FORMAT>', `time stamps of compact, dict, table: ${timeFormats.join(', ')}`, 'StampMilli')
@@ -96,6 +98,7 @@ async function replayCommand(
       palette,
       width,
       why: options.why ?? false,
+      all: options.all ?? false,
       printNodeName: options.printNodeName ?? false,
       numeric: options.numeric ?? false,
       timeFormat: options.timeFormat as TimeFormat,

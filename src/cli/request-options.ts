@@ -45,6 +45,8 @@ export interface Opening {
   readonly http: 'http/1.1' | 'h2c' | 'none' | 'unknown';
   readonly serverName?: string;
   readonly alpn?: readonly string[];
+  /** What comes out where this TLS ends; absent where nobody knows. */
+  readonly inner?: Opening;
 }
 
 export interface AskedRequest {

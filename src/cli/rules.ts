@@ -73,7 +73,8 @@ export const describeRules: Describe = (command, finish) => {
       const format = answerFormat(options.format);
       const given = readingsOf(subject, namedFiles(options as unknown as { readonly [key: string]: unknown }));
       const tables = given.sets.flatMap(({ newest, oldest }) => tablesOf(newest, oldest, options));
-      const warnings = given.sets.flatMap(({ newest }) => newest.warnings);
+      // What iptables-save has printed better needs no warning of nft's.
+      const warnings = given.sets.flatMap(({ newest }) => (newest.tables.length === 0 ? [] : newest.warnings));
       const lossy = given.sets.some(({ newest }) => newest.lossy);
       const destination = openDestination(options);
       const value = { subject: given.name, ...(lossy ? { lossy } : {}), tables, ...(warnings.length === 0 ? {} : { warnings }) };
@@ -197,8 +198,13 @@ export function ruleWords(rule: Rule): string {
 
 function rulesText(tables: readonly TableText[], warnings: readonly string[], lossy: boolean, palette: Palette): string {
   let out = '';
-  for (const { table, family, dialect, chains } of tables)
+  for (const { table, family, dialect, chains } of tables) {
+    if (chains.every(({ rules, policy }) => rules.length === 0 && policy !== 'DROP')) {
+      out += `${palette.bold(escapeText(table))}  ${palette.dim(`${dialect} ${family} · no rules`)}\n\n`;
+      continue;
+    }
     for (const { chain, hook, policy, reachedFrom, rules } of chains) {
+      if (rules.length === 0 && hook !== undefined && policy !== 'DROP') continue;
       const about =
         hook === undefined
           ? reachedFrom.length === 0
@@ -206,7 +212,6 @@ function rulesText(tables: readonly TableText[], warnings: readonly string[], lo
             : `reached from ${reachedFrom.join(', ')}`
           : `every packet at ${hook}${policy === undefined ? '' : `; when no rule decides: ${policy}`}`;
       out += `${palette.bold(escapeText(`${table} ${chain}`))}  ${palette.dim(`${dialect} ${family} ·`)} ${about}\n`;
-      if (rules.length === 0) out += `      ${palette.dim('no rules')}\n`;
       for (const rule of rules) {
         out += `  ${String(rule.index).padStart(3)} ${escapeText(rule.words)}${hitsText(rule, palette)}\n`;
         out += `      ${palette.dim(escapeText(rule.text))}\n`;
@@ -214,6 +219,7 @@ function rulesText(tables: readonly TableText[], warnings: readonly string[], lo
       }
       out += '\n';
     }
+  }
   if (tables.length === 0) out += `${palette.dim('no rules')}\n`;
   if (lossy) out += `${palette.yellow('Read from a listing that does not show everything: iptables-save shows more.')}\n`;
   for (const warning of warnings) out += `${palette.yellow(escapeText(warning))}\n`;

@@ -18,6 +18,8 @@ export interface SinkOptions {
   readonly palette: Palette;
   /** Show rule steps and rejected candidates. */
   readonly why: boolean;
+  /** Show what goes on around the application, too: probes, polls of Envoy's admin interface, the control plane. */
+  readonly all: boolean;
   /** `[NODE]` behind the time, or a NODE column. */
   readonly printNodeName: boolean;
   /** Addresses instead of names. */

@@ -3,7 +3,7 @@ import type { Evidence, FindingRecord, FlowRecord, Leg, Outcome, PathRecord, Tot
 import { escapeText } from './escape.ts';
 import { formatBytes, formatCount, plural } from './quantity.ts';
 import type { SinkOptions } from './sink.ts';
-import { roleNames } from './text-leg.ts';
+import { roleNames, rolesText } from './text-leg.ts';
 
 const LABEL_WIDTH = 10;
 
@@ -13,6 +13,7 @@ export class Summary {
   readonly #outcomes = new Map<Outcome, number>();
   readonly #joins = new Map<Evidence, number>();
   readonly #severities = new Map<FindingRecord['severity'], number>();
+  readonly #folded = new Map<string, number>();
   #complete = 0;
   #requests = 0;
   #paths = 0;
@@ -21,17 +22,33 @@ export class Summary {
     this.#options = options;
   }
 
+  /** Flows and paths that were counted before they ended. */
+  readonly #early = new Set<string>();
+
+  /** The first record of it; what is open at the end counts as well. */
+  #isFirst({ id, event }: FlowRecord | PathRecord): boolean {
+    if (event === 'close') return !this.#early.delete(id);
+    if (this.#early.has(id)) return false;
+    this.#early.add(id);
+    return true;
+  }
+
   flow(flow: FlowRecord): void {
-    if (flow.event === 'close') for (const role of flow.roles) count(this.#roles, role);
+    if (this.#isFirst(flow)) for (const role of flow.roles) count(this.#roles, role);
   }
 
   path(path: PathRecord): void {
-    if (path.event !== 'close') return;
+    if (!this.#isFirst(path)) return;
     this.#paths++;
     if (path.complete) this.#complete++;
     if (path.of === 'request') this.#requests++;
     for (const { decision } of path.decisions ?? []) count(this.#outcomes, decision.outcome);
     for (const join of path.joins) count(this.#joins, join.evidence);
+  }
+
+  /** A flow that was not shown. */
+  fold(flow: FlowRecord): void {
+    count(this.#folded, rolesText(flow.roles));
   }
 
   finding(finding: FindingRecord): void {
@@ -66,6 +83,8 @@ export class Summary {
       'joins',
       listed(this.#joins, (evidence) => evidence),
     );
+    const folded = listed(this.#folded, (roles) => roles);
+    if (folded !== '') line('not shown', palette.dim(`${folded} (--all shows them)`));
     line('unknown', palette.yellow(listed(new Map(Object.entries(total.unknown)), escapeText)));
     line(
       'findings',

@@ -2,7 +2,7 @@
  * `-o text`, the default: paths, not packets. A block for each path when it and its flows are known, two lines for each flow that is part of none, findings with their proof,
  * what was lost where it was lost, and a summary from the total record.
  */
-import type { AnyRecord, FindingRecord, FlowRecord, LostRecord, PathRecord } from '../record/record.ts';
+import type { AnyRecord, Decision, FindingRecord, FlowRecord, Leg, LostRecord, PathRecord } from '../record/record.ts';
 import { escapeShort, escapeText } from './escape.ts';
 import { FlowMemory } from './flow-memory.ts';
 import { PathWaiting } from './path-waiting.ts';
@@ -42,8 +42,8 @@ class TextSink implements Sink {
   write(record: AnyRecord): void {
     switch (record.type) {
       case 'flow':
-        if (record.event !== 'update') this.#summary.flow(record);
-        if (record.paths === undefined || record.paths.length === 0) this.#line(flowLines(record, this.#options));
+        this.#summary.flow(record);
+        if (record.paths === undefined || record.paths.length === 0) this.#single(record, record.envoy);
         else this.context(record);
         break;
       case 'path':
@@ -75,8 +75,16 @@ class TextSink implements Sink {
   }
 
   #path(path: PathRecord): void {
-    this.#block(pathBlock(path, (id) => this.#flows.find(id), this.#options));
+    const only =
+      path.of === 'connection' && path.legs.length === 1 && path.joins.length === 0 ? this.#flows.find(path.legs[0]!.flow) : undefined;
+    if (only !== undefined) this.#single(only, path.decisions?.[0]?.decision ?? only.envoy);
+    else this.#block(pathBlock(path, (id) => this.#flows.find(id), this.#options));
     this.#flows.release(path);
+  }
+
+  #single(flow: FlowRecord, decision: Decision | undefined): void {
+    if (!this.#options.all && isHousekeeping(flow)) this.#summary.fold(flow);
+    else this.#line(flowLines(flow, this.#options, decision));
   }
 
   #block(text: string): void {
@@ -90,8 +98,16 @@ class TextSink implements Sink {
   }
 }
 
-/** A flow that belongs to no path: who and what, and below what took it, where there is something to say. */
-function flowLines(flow: FlowRecord, options: SinkOptions): string {
+const aside: ReadonlySet<Leg> = new Set<Leg>(['admin', 'probe', 'control', 'telemetry', 'unknown']);
+
+/** What goes on beside the application and went well: probes, the agent's polls, the control plane, neighbour discovery. */
+function isHousekeeping({ roles, state, protocol, findings }: FlowRecord): boolean {
+  if (findings !== undefined || !roles.every((role) => aside.has(role))) return false;
+  return protocol === 'icmpv6' || (!roles.includes('unknown') && (state === 'open' || state === 'closed'));
+}
+
+/** A flow that belongs to no path, or is all of one: who and what, and below what took it, where there is something to say. */
+function flowLines(flow: FlowRecord, options: SinkOptions, decision: Decision | undefined): string {
   const { palette } = options;
   const pod = flow.pod === undefined ? undefined : `${flow.pod.namespace}/${flow.pod.name}`;
   const inside = pod === undefined ? '' : ` ${palette.dim('in')} ${escapeText(pod)}`;
@@ -102,7 +118,7 @@ function flowLines(flow: FlowRecord, options: SinkOptions): string {
   if (flow.rule !== undefined && (flow.rule.verdict !== 'ACCEPT' || flow.rule.reason !== undefined || flow.rule.steps.length > 0))
     details.push(...ruleDetails(flow.rule, options));
   details.push(...translatedDetails(flow, options));
-  if (flow.envoy !== undefined) details.push(...decisionDetails(flow.envoy, options));
+  if (decision !== undefined) details.push(...decisionDetails(decision, options));
   if (flow.dns !== undefined) {
     const { question, kind, rcode, answers = [] } = flow.dns;
     details.push({

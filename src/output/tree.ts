@@ -54,18 +54,31 @@ class TreeSink implements Sink {
     for (const path of this.#waiting.arrived(flow.id)) this.#path(path);
   }
 
+  /** What has not ended, by id: its newest state. */
+  readonly #open = new Map<string, FlowRecord | PathRecord>();
+
   write(record: AnyRecord): void {
-    if (record.type === 'flow' && record.event === 'close') {
+    if (record.type !== 'flow' && record.type !== 'path') return;
+    if (record.event !== 'close') this.#open.set(record.id, record);
+    else {
+      this.#open.delete(record.id);
+      this.#count(record);
+    }
+  }
+
+  #count(record: FlowRecord | PathRecord): void {
+    if (record.type === 'flow') {
       const above = add(this.#root, connectionWalk(record, record.envoy));
       // Where no path tells of single requests, the connection's own decision is all there is.
       if (record.paths === undefined && record.envoy !== undefined) add(above, requestWalk(record.envoy));
       this.context(record);
-    } else if (record.type === 'path' && record.event === 'close') {
+    } else {
       if (!this.#waiting.add(record, (flow) => this.#flows.has(flow))) this.#path(record);
     }
   }
 
   end(): void {
+    for (const record of this.#open.values()) this.#count(record);
     for (const path of this.#waiting.rest()) this.#path(path);
     let out = '';
     for (const [label, node] of sorted(this.#root)) out += this.#print(label, node, '', '');

@@ -7,6 +7,7 @@ import type { AnyRecord } from '../../src/record/record.ts';
 export const plainOptions: SinkOptions = {
   palette: palette(false),
   why: false,
+  all: true,
   printNodeName: false,
   numeric: false,
   timeFormat: 'StampMilli',
