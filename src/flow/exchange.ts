@@ -24,7 +24,6 @@ export type ConnectionProtocol = 'none' | 'unknown' | 'http1' | 'http2' | 'tls' 
 
 /** What the tracker reads of a decoded TCP packet; `Packet` of decode fits. */
 export interface TcpSegment extends Segment {
-  readonly ack: number;
   readonly tcpFlags: number;
 }
 
@@ -139,8 +138,8 @@ export class ConnectionTracker implements StreamConsumer {
     if ((packet.tcpFlags & TCP_ACK) !== 0) other.begin(packet.ack);
     if (packet.payloadLength === 0) return;
     // TCP Fast Open: the data follows the SYN, which has a sequence number of its own
-    const { timeNs, bytes, payloadOffset, payloadCaptured, payloadLength } = packet;
-    stream.push({ timeNs, seq: dataSeq, bytes, payloadOffset, payloadCaptured, payloadLength });
+    const { timeNs, ack, bytes, payloadOffset, payloadCaptured, payloadLength } = packet;
+    stream.push({ timeNs, seq: dataSeq, ack, bytes, payloadOffset, payloadCaptured, payloadLength });
   }
 
   #onEnd(direction: 0 | 1, packet: TcpSegment): void {

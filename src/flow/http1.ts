@@ -32,7 +32,7 @@ const MAX_WAITING = 1024;
 interface Waiting {
   readonly exchange: Exchange;
   /** Where in the server's stream the response begins. */
-  readonly responseOffset: number;
+  responseOffset: number;
 }
 
 class Side {
@@ -43,6 +43,8 @@ class Side {
   headStartNs = 0;
   /** Stream offset of its first byte. */
   headOffset = 0;
+  /** Of the client: how much the server had sent by then. */
+  answered = 0;
   /** Whose head or body is being read. */
   exchange: Exchange | undefined;
   /** What follows `unsure`. */
@@ -67,6 +69,8 @@ export class Http1Conversation implements Conversation {
   #waiting: Waiting[] = [];
   /** Older requests than those, whose responses will come first. */
   #forgotten = 0;
+  /** Where in the server's stream the response to any request must at least begin. */
+  #earliest = 0;
   #successor: Http2Conversation | undefined;
 
   constructor(log: ExchangeLog, streams: readonly [TcpStream, TcpStream], budget: BufferBudget, midstream: boolean) {
@@ -183,6 +187,7 @@ export class Http1Conversation implements Conversation {
       if (at === end) return end;
       side.headStartNs = timeNs;
       side.headOffset = this.#streams[direction].offset + (at - pieceStart);
+      side.answered = this.#answeredSoFar();
       const head = parseHttp1Head(bytes, at, end);
       if (head === 'incomplete') return this.#carry(direction, side, bytes, at, end, timeNs);
       if (head === 'not-http') {
@@ -275,7 +280,7 @@ export class Http1Conversation implements Conversation {
       this.#waiting.shift()!.exchange.done = true;
       this.#forgotten++;
     }
-    this.#waiting.push({ exchange, responseOffset: this.#streams[1].offset });
+    this.#waiting.push({ exchange, responseOffset: side.answered });
     this.#beginBody(0, side, exchange, head, undefined, head.expectsContinue, timeNs, bodyOffset);
   }
 
@@ -294,7 +299,7 @@ export class Http1Conversation implements Conversation {
       if (asked !== undefined) side.resynced = false;
       return;
     }
-    if (asked !== undefined) this.#waiting.shift();
+    this.#answers(side.headOffset, asked !== undefined);
     const exchange = asked?.exchange ?? this.#log.add(undefined);
     if (asked === undefined || side.resynced) exchange.midstream = true;
     side.resynced = false;
@@ -341,9 +346,25 @@ export class Http1Conversation implements Conversation {
       return undefined;
     }
     this.#forgotten = 0;
-    if (!follows) while (this.#waiting.length > 0 && this.#waiting[0]!.responseOffset < offset) this.#waiting.shift()!.exchange.done = true;
+    const earliest = follows ? this.#earliest : offset;
+    while (this.#waiting.length > 0 && this.#waiting[0]!.responseOffset < earliest) this.#waiting.shift()!.exchange.done = true;
     const first = this.#waiting[0];
-    return first !== undefined && (first.responseOffset === offset || (follows && first.responseOffset < offset)) ? first : undefined;
+    return first !== undefined && first.responseOffset <= offset ? first : undefined;
+  }
+
+  /** A final response begins at `offset`. */
+  #answers(offset: number, paired: boolean): void {
+    // a request that comes to light only now, and was sent before a response to nobody known, may be the one that was answered
+    this.#earliest = paired ? offset : offset + 1;
+    if (!paired) return;
+    this.#waiting.shift();
+    for (const waiting of this.#waiting) waiting.responseOffset = Math.max(waiting.responseOffset, offset);
+  }
+
+  /** How much the server had sent when the client sent the segment that is being read. */
+  #answeredSoFar(): number {
+    const [client, server] = this.#streams;
+    return server.offset + ((client.ack - server.next) | 0);
   }
 
   #beginBody(

@@ -11,6 +11,7 @@
 export interface Segment {
   readonly timeNs: number;
   readonly seq: number;
+  readonly ack: number;
   readonly bytes: Uint8Array;
   readonly payloadOffset: number;
   readonly payloadCaptured: number;
@@ -37,6 +38,7 @@ export interface BufferBudget {
 
 interface Pending {
   readonly seq: number;
+  readonly ack: number;
   readonly timeNs: number;
   readonly bytes: Uint8Array;
   readonly wireLength: number;
@@ -58,6 +60,8 @@ export class TcpStream {
   next = 0;
   /** Bytes told to the consumer so far; during `onBytes`, the offset of `start`. */
   offset = 0;
+  /** Acknowledgement number of the segment that is being told: what its sender had received when it sent it. */
+  ack = 0;
   /** When the last byte was told. */
   lastNs = Number.NEGATIVE_INFINITY;
   /** Segments that held nothing new, or lay outside of any window. */
@@ -104,6 +108,7 @@ export class TcpStream {
     const ahead = (segment.seq - this.next) | 0;
     const start = segment.payloadOffset;
     const end = start + Math.min(segment.payloadCaptured, wireLength);
+    if (ahead <= 0 || (ahead <= this.#skip && ahead <= MAX_JUMP)) this.ack = segment.ack;
     if (ahead === 0) this.#deliver(segment.timeNs, segment.bytes, start, end, wireLength, true);
     else if (ahead < 0) this.#overlap(segment.timeNs, segment.bytes, start, end, wireLength, -ahead);
     else if (ahead <= this.#skip && ahead <= MAX_JUMP) {
@@ -207,6 +212,7 @@ export class TcpStream {
     this.#budget.left -= length;
     list.splice(at, 0, {
       seq: segment.seq | 0,
+      ack: segment.ack,
       timeNs: segment.timeNs,
       bytes: segment.bytes.slice(start, end),
       wireLength: segment.payloadLength,
@@ -220,6 +226,7 @@ export class TcpStream {
       const ahead = (first.seq - this.next) | 0;
       if (ahead > this.#skip || ahead > MAX_JUMP) return;
       this.#release();
+      this.ack = first.ack;
       const length = first.bytes.length;
       if (ahead > 0) this.#count(ahead, first.timeNs);
       if (ahead < 0) this.#overlap(first.timeNs, first.bytes, 0, length, first.wireLength, -ahead);

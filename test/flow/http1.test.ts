@@ -375,7 +375,7 @@ test('whatever is lost, repeated, late or cut, no response is paired with anothe
         assertTrue(track(seen).exchanges, each);
       },
     ),
-    { seed: 7, numRuns: 3000 },
+    { seed: 7, numRuns: 10_000 },
   );
 });
 

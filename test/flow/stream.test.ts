@@ -46,7 +46,7 @@ function segment({ seq, text, captured, timeNs }: Piece) {
   const payloadCaptured = Math.min(captured ?? bytes.length, bytes.length);
   // two bytes in front, so that offsets matter
   const held = Buffer.concat([Buffer.from('--'), bytes.subarray(0, payloadCaptured)]);
-  return { timeNs: timeNs ?? 0, seq: seq | 0, bytes: held, payloadOffset: 2, payloadCaptured, payloadLength: bytes.length };
+  return { timeNs: timeNs ?? 0, seq: seq | 0, ack: 0, bytes: held, payloadOffset: 2, payloadCaptured, payloadLength: bytes.length };
 }
 
 function told(pieces: Piece[], options: { begin?: number; skips?: number[]; budget?: BufferBudget; flush?: boolean } = {}): string {
