@@ -94,7 +94,9 @@ function outgoing(facts: RoleFacts): Leg {
   const { hasProxy, captures } = ports;
   if (!hasProxy && !captures) return 'direct';
   if (byProxy !== false && ports.control.has(destination.port)) return 'control';
-  if (byProxy === true) return destination.port === 53 ? 'dns-agent-to-resolver' : 'proxy-to-upstream';
+  if (byProxy === true && destination.port === 53) return 'dns-agent-to-resolver';
+  // The agent, too, runs as the proxy's user: an upstream leg goes to an endpoint, or is joined to what came in for it.
+  if (byProxy === true) return facts.isEndpoint ? 'proxy-to-upstream' : 'unknown';
   // Without capture rules (a gateway) the only one who opens connections to Envoy's endpoints is Envoy.
   if (!captures && facts.isEndpoint && facts.flow.protocol === 'tcp') return 'proxy-to-upstream';
   if (byProxy === false) return 'direct';

@@ -41,6 +41,8 @@ export interface Cluster {
   /** Below this percentage of healthy endpoints Envoy uses all of them; 0 never. */
   readonly panicThreshold: number;
   readonly hasSubsets: boolean;
+  /** Does Envoy speak HTTP/2 to it? `downstream`: if the client did; `unknown`: the server chooses (ALPN). */
+  readonly http2: boolean | 'downstream' | 'unknown';
   /** SNIs that Envoy may send to its endpoints. */
   readonly serverNames: readonly string[];
   /** Transport by endpoint metadata, in order; then the cluster's own. */
@@ -80,6 +82,16 @@ function fits(match: Json | undefined, metadata: Json): boolean {
   return Object.entries(match ?? {}).every(([key, value]) => Object.hasOwn(metadata, key) && metadata[key] === value);
 }
 
+/** Source: envoy/extensions/upstreams/http/v3/http_protocol_options.proto; without any the protocol is HTTP/1.1. */
+function parseHttp2(message: Json): Cluster['http2'] {
+  const options = objectAt(objectAt(message, 'typed_extension_protocol_options'), 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions');
+  if (options === undefined) return objectAt(message, 'http2_protocol_options') !== undefined;
+  const explicit = objectAt(options, 'explicit_http_config');
+  if (explicit !== undefined) return objectAt(explicit, 'http2_protocol_options') !== undefined ? true : objectAt(explicit, 'http3_protocol_options') !== undefined ? 'unknown' : false;
+  if (objectAt(options, 'use_downstream_protocol_config') !== undefined) return 'downstream';
+  return objectAt(options, 'auto_config') !== undefined ? 'unknown' : false;
+}
+
 export function parseCluster(message: Json): Cluster {
   const type = parseType(message);
   const name = textAt(message, 'name') ?? '';
@@ -109,6 +121,7 @@ export function parseCluster(message: Json): Cluster {
     originalDstOther: objectAt(originalDst, 'metadata_key') !== undefined,
     panicThreshold: panic === undefined ? 50 : (numberAt(panic, 'value') ?? 0),
     hasSubsets: objectAt(message, 'lb_subset_config') !== undefined,
+    http2: parseHttp2(message),
     serverNames: [...new Set([...matches.map((entry) => entry.transport.sni), own.sni].filter((sni) => sni !== ''))],
     transportFor: (metadata) => matches.find((entry) => fits(entry.match, metadata))?.transport ?? own,
   };

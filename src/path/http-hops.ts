@@ -14,7 +14,7 @@ import { cameFromUpstream, fitsDownstream, fitsUpstream, originalPath, sameReque
 import type { Hop, HopJoin } from './hop.ts';
 import { possiblePlaces } from './matching.ts';
 import { type Place, placesOf } from './place.ts';
-import { mayLeadTo } from './upstreams.ts';
+import { mayLeadTo, speaksHttp2 } from './upstreams.ts';
 
 interface Item {
   readonly subject: Subject;
@@ -36,8 +36,8 @@ function exchangesOf(subjects: readonly Subject[]): { subject: Subject; exchange
   );
 }
 
-function allPlaces(subjects: readonly Subject[]): Place[] {
-  return subjects.flatMap((subject, i) => (subject.tracker === undefined ? [] : placesOf(i, subject.tracker, undefined)));
+function allPlaces(subjects: readonly Subject[], http2: (subject: Subject) => boolean | undefined): Place[] {
+  return subjects.flatMap((subject, i) => (subject.tracker === undefined ? [] : placesOf(i, subject.tracker, http2(subject))));
 }
 
 /** Indices of places that may hold something of [from, to], by connection in time: places of one connection follow each other. */
@@ -72,7 +72,7 @@ const SLACK_NS = 10_000;
 
 /** Requests read on downstream legs (the application's, a gateway's clients'), sent on over `upstreams`. */
 export function joinOutbound(downstreams: readonly Subject[], upstreams: readonly Subject[]): Hop[] {
-  const places = allPlaces(upstreams);
+  const places = allPlaces(upstreams, speaksHttp2);
   const byConnection = indexByConnection(places);
   const items: Item[] = exchangesOf(downstreams).map(({ subject, exchange }) => {
     const facts = requestFacts(exchange, subject.base, undefined);
@@ -83,7 +83,7 @@ export function joinOutbound(downstreams: readonly Subject[], upstreams: readonl
     for (const i of overlapping(places, byConnection, exchange.requestStartNs! - SLACK_NS, until + SLACK_NS)) {
       const place = places[i]!;
       const upstream = upstreams[place.connection]!;
-      if (upstream === subject || !fitsUpstream(exchange, place) || !mayLeadTo(routed, upstream)) continue;
+      if (upstream === subject || !fitsUpstream(exchange, place) || !mayLeadTo(routed, upstream, false)) continue;
       fits.push(i);
       if (idsAgree(exchange, place)) proven = i;
     }
@@ -106,8 +106,8 @@ export function joinOutbound(downstreams: readonly Subject[], upstreams: readonl
 }
 
 /** Requests read on their way to the application, which came in over `downstreams`. */
-export function joinInbound(upstreams: readonly Subject[], downstreams: readonly Subject[]): Hop[] {
-  const places = allPlaces(downstreams);
+export function joinInbound(upstreams: readonly Subject[], downstreams: readonly Subject[], http2: (downstream: Subject) => boolean | undefined): Hop[] {
+  const places = allPlaces(downstreams, http2);
   const byConnection = indexByConnection(places);
   const items: Item[] = exchangesOf(upstreams).map(({ subject, exchange }) => {
     const fits: number[] = [];

@@ -13,7 +13,8 @@ const plays = (subject: Subject, ...roles: Leg[]) => subject.record.roles.some((
 const isTcp = (subject: Subject) => subject.flow.protocol === 'tcp';
 const hasRequests = (subject: Subject) => subject.tracker?.protocol === 'http1' || subject.tracker?.protocol === 'http2';
 
-export function namespaceHops(subjects: readonly Subject[]): Hop[] {
+/** @param http2 does the client's proxy speak HTTP/2 on this connection that comes in? `undefined` where its configuration was not recorded */
+export function namespaceHops(subjects: readonly Subject[], http2: (downstream: Subject) => boolean | undefined): Hop[] {
   const tcp = subjects.filter(isTcp);
   const toProxy = tcp.filter((s) => plays(s, 'app-to-proxy'));
   const clients = tcp.filter((s) => plays(s, 'client-to-proxy'));
@@ -22,7 +23,7 @@ export function namespaceHops(subjects: readonly Subject[]): Hop[] {
   // A gateway sends what its clients ask for on to the outside; so does a sidecar that is asked for something else than its application.
   const gateway = clients.filter((s) => s.connection?.direction !== 'INBOUND' && s.place.hook !== 'OUTPUT');
   const inward = clients.filter((s) => !gateway.includes(s));
-  return [...outboundHops([...toProxy, ...gateway], towards), ...inboundHops(inward, apps)];
+  return [...outboundHops([...toProxy, ...gateway], towards), ...inboundHops(inward, apps, http2)];
 }
 
 function outboundHops(downstreams: readonly Subject[], upstreams: readonly Subject[]): Hop[] {
@@ -35,10 +36,10 @@ function outboundHops(downstreams: readonly Subject[], upstreams: readonly Subje
   return joinOpened([...requests, ...bytes], without(rest, used(bytes)), () => true);
 }
 
-function inboundHops(downstreams: readonly Subject[], upstreams: readonly Subject[]): Hop[] {
+function inboundHops(downstreams: readonly Subject[], upstreams: readonly Subject[], http2: (downstream: Subject) => boolean | undefined): Hop[] {
   const carried = new Set(downstreams.filter((down) => isCarriedAsBytes(down) && !onlyRequests(down, upstreams)));
   const asRequests = downstreams.filter((s) => !carried.has(s) || !hasRequests(s));
-  const read = joinInbound(upstreams.filter(hasRequests), asRequests);
+  const read = joinInbound(upstreams.filter(hasRequests), asRequests, http2);
   const requests = [...read, ...unplacedInbound(read, asRequests.filter(hasRequests))];
   const rest = without(upstreams, used(requests));
   const served = new Set(requests.map((hop) => hop.down));

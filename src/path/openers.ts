@@ -15,7 +15,7 @@ function wasThere(hop: Hop, up: Subject): boolean {
     const { exchange } = hop;
     if (hop.readOn !== 'down' || exchange?.requestStartNs === undefined) return false;
     const until = exchange.responseStartNs ?? hop.down?.flow.lastNs ?? exchange.requestStartNs;
-    return exchange.requestStartNs <= at + CLOCK_NS && at <= until + CLOCK_NS && mayLeadTo(hop.routed, up);
+    return exchange.requestStartNs <= at + CLOCK_NS && at <= until + CLOCK_NS && mayLeadTo(hop.routed, up, false);
   }
   return hop.down !== undefined && mayCarry(hop.down, up, hop.routed);
 }

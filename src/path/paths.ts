@@ -16,6 +16,7 @@ import { cameFromUpstream, originalPath } from './fit.ts';
 import type { Hop } from './hop.ts';
 import { CANDIDATES_MAX } from './http-hops.ts';
 import { namespaceHops } from './namespace-hops.ts';
+import { speaksHttp2 } from './upstreams.ts';
 
 /** Paths named in one flow record; then only their number. */
 const PATHS_NAMED_MAX = 16;
@@ -23,10 +24,14 @@ const PATHS_NAMED_MAX = 16;
 /** @param namespaces the connections of each network namespace */
 export function findPaths(namespaces: readonly (readonly Subject[])[], redaction: Redaction): PathRecord[] {
   const all = namespaces.flat();
-  const hops = namespaces.flatMap(namespaceHops);
+  const counterparts = new Counterparts(all);
+  const http2 = (downstream: Subject) => {
+    const departure = counterparts.departureOf(downstream);
+    return departure === undefined ? undefined : speaksHttp2(departure.subject);
+  };
+  const hops = namespaces.flatMap((subjects) => namespaceHops(subjects, http2));
   for (const hop of hops) settleHop(hop);
   tellFlows(hops);
-  const counterparts = new Counterparts(all);
   const paths = new Assembly(hops, all, counterparts, redaction).records();
   linkFlows(all, paths);
   return paths;

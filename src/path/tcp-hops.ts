@@ -32,7 +32,7 @@ function bytesOf(tracker: ConnectionTracker | undefined): readonly [number, numb
 
 /** Could `up` have been opened for `down`? */
 export function mayCarry(down: Subject, up: Subject, routed: RoutedDecision | undefined): boolean {
-  if (down === up || !mayLeadTo(routed, up)) return false;
+  if (down === up || !mayLeadTo(routed, up, down.tracker?.protocol === 'tls' && down.connection?.tls !== 'mutual' && down.connection?.tls !== 'tls')) return false;
   if (!down.flow.midstream && !up.flow.midstream && up.flow.firstNs + CLOCK_NS < down.flow.firstNs) return false;
   if (up.flow.firstNs > down.flow.lastNs + CLOCK_NS || down.flow.firstNs > up.flow.lastNs + CLOCK_NS) return false;
   if (down.flow.midstream !== up.flow.midstream && up.flow.midstream) return false;
