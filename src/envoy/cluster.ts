@@ -87,7 +87,12 @@ function parseHttp2(message: Json): Cluster['http2'] {
   const options = objectAt(objectAt(message, 'typed_extension_protocol_options'), 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions');
   if (options === undefined) return objectAt(message, 'http2_protocol_options') !== undefined;
   const explicit = objectAt(options, 'explicit_http_config');
-  if (explicit !== undefined) return objectAt(explicit, 'http2_protocol_options') !== undefined ? true : objectAt(explicit, 'http3_protocol_options') !== undefined ? 'unknown' : false;
+  if (explicit !== undefined)
+    return objectAt(explicit, 'http2_protocol_options') !== undefined
+      ? true
+      : objectAt(explicit, 'http3_protocol_options') !== undefined
+        ? 'unknown'
+        : false;
   if (objectAt(options, 'use_downstream_protocol_config') !== undefined) return 'downstream';
   return objectAt(options, 'auto_config') !== undefined ? 'unknown' : false;
 }

@@ -43,7 +43,6 @@ function sharedRule(message: Json): Rule | undefined {
   const header = objectAt(message, 'header');
   if (header !== undefined) {
     const matcher = parseHeaderMatcher(header);
-    // A connection has no headers: on a TCP chain they are empty, so the rule does not hold.
     return (subject) => (subject.request === undefined ? 'unknown' : matcher.test(subject.request.headers));
   }
   const path = objectAt(objectAt(message, 'url_path'), 'path');

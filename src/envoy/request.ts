@@ -195,12 +195,21 @@ function throughRoutes(context: Context, config: RouteConfig): Alternative[] {
   return [...found, alternative(context, { ...named, outcome: 'no-route', status: 404 })];
 }
 
+/** A request line with a whole URL (as to a forward proxy): its host counts, not the header's. Source: RFC 9112 section 3.2.2. */
+function fromAbsolute(facts: RequestFacts): RequestFacts {
+  const m = /^https?:\/\/([^/?#]+)(.*)$/is.exec(facts.path);
+  if (m === null) return facts;
+  const rest = m[2]!;
+  return { ...facts, authority: m[1]!, path: rest.startsWith('/') ? rest : `/${rest}` };
+}
+
 function throughManager(
   connection: ConnectionDecision,
   way: ConnectionWay,
   manager: HttpConnectionManager,
-  facts: RequestFacts,
+  asSent: RequestFacts,
 ): Alternative[] {
+  const facts = fromAbsolute(asSent);
   const path = effectivePath(manager, facts.path);
   const authority = effectiveAuthority(manager, facts.authority, facts.method, way.local?.port);
   const headers: RequestHeaders = requestHeaders(facts.headers, facts.headersComplete ?? true, {

@@ -38,9 +38,10 @@ function ends(connection: ConnectionDecision, way: ConnectionWay): Alternative[]
   };
   for (const filter of way.chain?.filters ?? []) {
     if (filter === last) break;
-    if (filter.kind === 'rbac' && denied !== true)
-      denied = not(filter.rbac.allows(subject)) === false ? denied : not(filter.rbac.allows(subject));
-    else if (filter.kind === 'sni-cluster') bySni = true;
+    if (filter.kind === 'rbac') {
+      const refused = not(filter.rbac.allows(subject));
+      if (denied !== true && refused !== false) denied = refused;
+    } else if (filter.kind === 'sni-cluster') bySni = true;
     else if (filter.kind === 'unknown') unsure = true;
   }
   const clusters = clusterNames(last.proxy, bySni, facts.serverName);
