@@ -19,7 +19,7 @@ import { type Attempt, attempt, Chance, poolsOf } from './kernel-packets.ts';
 import { parseRuns, type Run } from './kernel-runs.ts';
 
 const SEED = Number(process.env.SIDETRACE_KERNEL_SEED ?? 20261123);
-const WANTED = Number(process.env.SIDETRACE_KERNEL_PACKETS ?? (process.env.CI ? 24_000 : 4_000));
+const WANTED = Number(process.env.SIDETRACE_KERNEL_PACKETS ?? 24_000);
 
 interface Subject {
   readonly name: string;
@@ -183,6 +183,59 @@ function expectations(sets: RuleSet[], sent: Attempt, listener: boolean): Expect
   return list;
 }
 
+const listening = new Set([15001, 15006, 15053]);
+
+/** Later packets of the connection, where it stands after the first one: in the order in which they are to be sent. */
+function laterPackets(sets: RuleSet[], sent: Attempt, first: Evaluation, listener: boolean): Expected[] {
+  const { hook, protocol, source, destination, flags, link, owner, mark } = sent;
+  if (link === 'lo' || first.verdict === 'DROP' || (protocol === 'tcp' && flags !== 0x02)) return [];
+  const local = sent.family === 4 ? link.address4 : link.address6;
+  const list: Expected[] = [];
+  const judge = (attempt: Attempt, connmark: number | 'unknown'): Evaluation => {
+    const query: PacketQuery = {
+      hook: attempt.hook,
+      protocol,
+      source: attempt.source,
+      destination: attempt.destination,
+      state: 'ESTABLISHED',
+      connmark,
+      tcpFlags: attempt.flags,
+      transparentListener: listener,
+      localAddress: local,
+      ...(attempt.hook === 'OUTPUT' ? { owner, mark, out: link.name } : { in: link.name }),
+    };
+    let evaluation = evaluate(sets, query);
+    if (evaluation.zone !== first.zone) {
+      // Another zone has not heard of the connection.
+      query.state = protocol === 'udp' ? 'NEW' : 'INVALID';
+      query.connmark = 0;
+      evaluation = evaluate(sets, query);
+    }
+    list.push({
+      key: keyOf(attempt.hook, numberOf[protocol], attempt.source, attempt.destination, attempt.flags),
+      query,
+      evaluation,
+      attempt,
+    });
+    return evaluation;
+  };
+  const ack = protocol === 'tcp' ? 0x10 : 0;
+  if (hook === 'PREROUTING') {
+    const served =
+      (first.verdict === 'REDIRECT' || (first.verdict === 'TPROXY' && destination.ip === local)) && listening.has(first.to?.port ?? 0);
+    // From such an address nothing is let in, whatever the rules say.
+    if (protocol === 'tcp' && served && listener && !/^(?:127\.|::)/.test(source.ip)) judge({ ...sent, flags: ack }, first.connmark);
+    return list;
+  }
+  if (first.verdict !== 'ACCEPT' || protocol !== 'udp') return list;
+  const back = judge(
+    { ...sent, hook: 'PREROUTING', source: destination, destination: source, flags: protocol === 'udp' ? 0 : 0x12, mark: 0 },
+    first.connmark,
+  );
+  if (list[0]!.query.state === 'ESTABLISHED' && back.verdict !== 'DROP') judge({ ...sent, flags: ack }, back.connmark);
+  return list;
+}
+
 /** The kernel's own answer to a packet that arrived here: an RST has no owner, a SYN/ACK is the listener's (root's). */
 function answerOf(sets: RuleSet[], sent: Attempt, listener: boolean, evaluations: readonly Evaluation[], run: Run): Expected | undefined {
   const first = evaluations[0]!;
@@ -254,6 +307,13 @@ function withoutTrace(sets: readonly RuleSet[]): Set<string> {
   return found;
 }
 
+function commandFor(one: Attempt): string {
+  const packet = ipPacket(one);
+  if (one.hook === 'OUTPUT' || one.link === 'lo')
+    return `O ${one.family} ${one.owner.uid} ${one.owner.gid} ${one.mark} ${packet.toString('hex')}`;
+  return `P ${one.link.peer} ${ethernetFrame(packet, one.link.peerMac, one.link.mac).toString('hex')}`;
+}
+
 function ask(kernel: KernelLab, subject: Subject, packets: number, number: number, hit: Set<string>) {
   const result = { packets: 0, decisions: 0, unknown: 0, ways: 0, destinations: 0, wrong: [] as string[] };
   const chance = new Chance(SEED + number);
@@ -285,13 +345,16 @@ function ask(kernel: KernelLab, subject: Subject, packets: number, number: numbe
       // What comes from there to here is its answer.
       used.add(`${protocol} ${redirected.to.ip}#${redirected.to.port} ${source.ip}#${source.port}`);
     }
-    const packet = ipPacket(one);
-    const { link } = one;
-    if (one.hook === 'OUTPUT') commands.push(`O ${one.family} ${one.owner.uid} ${one.owner.gid} ${one.mark} ${packet.toString('hex')}`);
-    else if (link !== 'lo') commands.push(`P ${link.peer} ${ethernetFrame(packet, link.peerMac, link.mac).toString('hex')}`);
+    commands.push(commandFor(one));
     sent.push({ attempt: one, expected });
+    if (chance.next() > 0.4) continue;
+    for (const later of laterPackets(sets, one, redirected, subject.listener)) {
+      commands.push(commandFor(later.attempt));
+      sent.push({ attempt: later.attempt, expected: [later] });
+    }
   }
-  const runs = new Map<string, Run[]>();
+  /** By tuple and hook: once for each time that it came by. */
+  const runs = new Map<string, { seen: Run; of: Run[] }[]>();
   const arrivals = new Map<string, Run>();
   const loIndex = 1;
   for (const run of parseRuns(kernel.trace(commands))) {
@@ -309,16 +372,13 @@ function ask(kernel: KernelLab, subject: Subject, packets: number, number: numbe
     );
     if (run.table === 'stnf-trace') {
       if (at === 'INPUT') arrivals.set(`${run.protocol} ${run.source.ip}#${run.source.port}`, run);
-      if (at !== 'INPUT') runs.set(`seen ${key}`, [run]);
-      continue;
-    }
-    const list = runs.get(key);
-    if (list === undefined) runs.set(key, [run]);
-    else list.push(run);
+      else runs.set(key, [...(runs.get(key) ?? []), { seen: run, of: [] }]);
+    } else runs.get(key)?.at(-1)?.of.push(run);
   }
-  const compare = ({ query, evaluation, attempt: one }: Expected, key: string) => {
+  const compare = ({ query, evaluation, attempt: one }: Expected, key: string, time: number) => {
     const kernelSteps: string[] = [];
-    for (const run of runs.get(key) ?? [])
+    const mine = runs.get(key)?.[time]?.of ?? [];
+    for (const run of mine)
       for (const { chain, handle } of run.rules) {
         const family = place.has(`inet ${run.table} ${chain} ${handle}`) ? 'inet' : run.family === 4 ? 'ip' : 'ip6';
         const index = place.get(`${family} ${run.table} ${chain} ${handle}`)?.index;
@@ -333,13 +393,14 @@ function ask(kernel: KernelLab, subject: Subject, packets: number, number: numbe
     const said = evaluation.steps
       .map((step) => `${step.table} ${step.chain} ${step.index}`)
       .filter((step) => !(query.state === 'INVALID' && countsOnly.has(step)));
-    const last = (runs.get(key) ?? []).at(-1);
+    const last = mine.at(-1);
     const dropped = last !== undefined && (last.verdict & 0xff) === 0;
     if (said.join() !== kernelSteps.join() || (last !== undefined && dropped !== (evaluation.verdict === 'DROP')))
       result.wrong.push(
         `${subject.name}: ${JSON.stringify(query)} of ${JSON.stringify({ flags: one.flags, hook: one.hook })}: kernel ${kernelSteps.join(', ')}${dropped ? ' DROP' : ''}; said ${said.join(', ')} ${evaluation.verdict}`,
       );
   };
+  const times = new Map<string, number>();
   const senders = new Map<string, number>();
   for (const { attempt: one } of sent) {
     const sender = `${numberOf[one.protocol]} ${one.source.ip}#${one.source.port}`;
@@ -349,11 +410,13 @@ function ask(kernel: KernelLab, subject: Subject, packets: number, number: numbe
     result.packets++;
     const evaluations: Evaluation[] = [];
     for (const each of expected) {
-      if (!runs.has(`seen ${each.key}`)) {
+      const time = times.get(each.key) ?? 0;
+      if (runs.get(each.key)?.[time] === undefined) {
         result.ways++;
         break;
       }
-      compare(each, each.key);
+      times.set(each.key, time + 1);
+      compare(each, each.key, time);
       evaluations.push(each.evaluation);
     }
     const first = expected[0]!.evaluation;
@@ -374,7 +437,7 @@ function ask(kernel: KernelLab, subject: Subject, packets: number, number: numbe
     const from = first.verdict === 'TPROXY' || last.verdict === 'TPROXY' ? one.destination : end;
     for (const flags of [0x12, 0x14]) {
       const key = keyOf('OUTPUT', 6, from, one.source, flags);
-      const seen = runs.get(`seen ${key}`)?.[0];
+      const seen = runs.get(key)?.[0]?.seen;
       if (seen === undefined) continue;
       const answer = answerOf(sets, one, subject.listener, evaluations, seen);
       if (answer === undefined) continue;
@@ -383,7 +446,7 @@ function ask(kernel: KernelLab, subject: Subject, packets: number, number: numbe
       const name = index === loIndex ? 'lo' : undefined;
       if (name === undefined && answer.query.out !== out.name) continue;
       const query = { ...answer.query, out: name ?? out.name };
-      compare({ ...answer, query, evaluation: evaluate(sets, query) }, key);
+      compare({ ...answer, query, evaluation: evaluate(sets, query) }, key, 0);
     }
   }
   return result;
