@@ -35,6 +35,7 @@ lab() {
     mesh down
   fi
   ISTIO_SET=$wanted mesh up
+  sleep 15 # until what starts with a pod has come to rest
   printf '%s\n' "$wanted" >"$LAB/settings"
 }
 
