@@ -46,7 +46,7 @@ export class ConnectionTracker implements StreamConsumer {
   readonly #budget: BufferBudget;
   #protocol: ConnectionProtocol = 'none';
   #conversation: Conversation | undefined;
-  #tls: TlsConversation | undefined;
+  #tls: TlsFacts | undefined;
   #timeline: Timeline | undefined;
   /** First bytes of the client that do not tell the protocol yet. */
   #carry: Uint8Array | undefined;
@@ -55,6 +55,7 @@ export class ConnectionTracker implements StreamConsumer {
   /** Sequence number after the last byte of each direction, once its FIN was seen. */
   #finSeq: [number | undefined, number | undefined] = [undefined, undefined];
   #ended: [boolean, boolean] = [false, false];
+  #over = false;
 
   /** @param budget shared by all connections of a run */
   constructor(budget: BufferBudget = { left: DEFAULT_BUDGET_BYTES }) {
@@ -82,7 +83,7 @@ export class ConnectionTracker implements StreamConsumer {
   }
 
   get tls(): TlsFacts | undefined {
-    return this.#tls?.facts;
+    return this.#tls;
   }
 
   /** TLS: application data. Other protocols than HTTP: every byte. `undefined` until there is some. */
@@ -110,6 +111,7 @@ export class ConnectionTracker implements StreamConsumer {
 
   /** Takes the next packet. `direction` 0: sent by the client, 1: by the server. */
   observe(direction: 0 | 1, packet: TcpSegment): void {
+    if (this.#over) return;
     const flags = packet.tcpFlags;
     const stream = this.#streams[direction];
     const other = this.#streams[1 - direction]!;
@@ -158,6 +160,11 @@ export class ConnectionTracker implements StreamConsumer {
     if (this.#conversation === undefined && role === 0 && this.#carry !== undefined)
       this.#settle(detect(this.#carry, 0, this.#carry.length, true));
     this.#conversation?.end(role, how);
+    if (!this.#ended[1 - direction]) return;
+    // what was found stays; what was needed to find it may go
+    this.#protocol = this.protocol;
+    this.#over = true;
+    this.#conversation = undefined;
   }
 
   /** 0: the client, 1: the server, whichever way the caller took them. */
@@ -255,8 +262,9 @@ export class ConnectionTracker implements StreamConsumer {
     if (found === 'http1') this.#conversation = new Http1Conversation(this.#log, streams, this.#budget, late);
     else if (found === 'http2') this.#conversation = new Http2Conversation(this.#log, { midstream: late });
     else if (found === 'tls') {
-      this.#tls = new TlsConversation(this.#bursts(), this.#budget, late);
-      this.#conversation = this.#tls;
+      const conversation = new TlsConversation(this.#bursts(), this.#budget, late);
+      this.#tls = conversation.facts;
+      this.#conversation = conversation;
     } else this.#conversation = new OpaqueConversation(this.#bursts());
     if (this.#carry === undefined) return;
     this.#conversation.bytes(0, this.#carry, 0, this.#carry.length, this.#carryNs, true);

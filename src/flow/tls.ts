@@ -108,7 +108,7 @@ export class TlsConversation implements Conversation {
   gap(direction: 0 | 1, length: number, timeNs: number): number {
     const side = this.#sides[direction];
     if (side.lost || side.type === -1 || length > side.left) {
-      this.#timeline.add(direction, timeNs, length + side.length - side.left);
+      this.#timeline.add(direction, timeNs, length + side.headerLength + side.length - side.left);
       this.#lose(direction, side);
       return 0;
     }
