@@ -70,8 +70,12 @@ function indexByConnection(places: readonly Place[]): number[][] {
 
 const SLACK_NS = 10_000;
 
-/** Requests read on downstream legs (the application's, a gateway's clients'), sent on over `upstreams`. */
-export function joinOutbound(downstreams: readonly Subject[], upstreams: readonly Subject[]): Hop[] {
+/**
+ * Requests read on downstream legs (the application's, a gateway's clients'), sent on over `upstreams`.
+ *
+ * @param mayServeOthers may this upstream connection carry something else than the requests of `downstreams`?
+ */
+export function joinOutbound(downstreams: readonly Subject[], upstreams: readonly Subject[], mayServeOthers: (upstream: Subject) => boolean): Hop[] {
   const places = allPlaces(upstreams, speaksHttp2);
   const byConnection = indexByConnection(places);
   const items: Item[] = exchangesOf(downstreams).map(({ subject, exchange }) => {
@@ -89,7 +93,8 @@ export function joinOutbound(downstreams: readonly Subject[], upstreams: readonl
     }
     return { subject, exchange, routed, mustBePlaced: cameFromUpstream(exchange) && fits.length > 0, fits: proven === undefined ? fits : [proven], proven };
   });
-  return assign(items, places).map(({ item, place, join }): Hop => {
+  const own = (place: number) => !mayServeOthers(upstreams[places[place]!.connection]!);
+  return assign(items, places, own).map(({ item, place, join }): Hop => {
     const up = place === undefined ? undefined : upstreams[place.connection]!;
     return {
       of: 'request',
@@ -122,7 +127,7 @@ export function joinInbound(upstreams: readonly Subject[], downstreams: readonly
     }
     return { subject, exchange, routed: undefined, mustBePlaced: fits.length > 0, fits: proven === undefined ? fits : [proven], proven };
   });
-  return assign(items, places).map(({ item, place, join }): Hop => {
+  return assign(items, places, () => false).map(({ item, place, join }): Hop => {
     const down = place === undefined ? undefined : downstreams[place.connection]!;
     const facts = down === undefined ? undefined : requestFacts(item.exchange, item.subject.base, originalPath(item.exchange));
     const routed = down?.connection === undefined || facts === undefined ? undefined : decideRequest(down.connection, facts);
@@ -185,10 +190,21 @@ interface OpenJoin {
   readonly reason?: HopJoin['reason'];
 }
 
-function assign(items: readonly Item[], places: readonly Place[]): { item: Item; place: Place | undefined; join: OpenJoin | undefined }[] {
+/**
+ * @param own is it known that whatever lies in the place is one of the items?
+ */
+function assign(items: readonly Item[], places: readonly Place[], own: (place: number) => boolean): { item: Item; place: Place | undefined; join: OpenJoin | undefined }[] {
   const possible = possiblePlaces(items, (place) => places[place]!.shared);
+  const fitting = new Map<number, number>();
+  for (const item of items) for (const place of item.fits) fitting.set(place, (fitting.get(place) ?? 0) + 1);
   return items.map((item, i) => {
     const left = possible[i];
+    if (!item.mustBePlaced) {
+      // Nobody says that this one was sent on; but what was sent can be nobody else's.
+      const surely = item.fits.filter((place) => fitting.get(place) === 1 && !places[place]!.loose && own(place));
+      const only = new Set(surely.map((place) => places[place]!.connection));
+      if (only.size === 1) return { item, place: places[surely.at(-1)!]!, join: { by: 'order' as const, evidence: 'derived' as const, connections: [...only] } };
+    }
     const open = left ?? item.fits;
     if (open.length === 0) return { item, place: undefined, join: undefined };
     const connections = [...new Set(open.map((place) => places[place]!.connection))];

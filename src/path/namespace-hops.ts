@@ -7,7 +7,7 @@ import type { Leg } from '../record/record.ts';
 import type { Hop } from './hop.ts';
 import { joinInbound, joinOutbound, samePort, unplacedInbound } from './http-hops.ts';
 import { joinOpened } from './openers.ts';
-import { isCarriedAsBytes, joinConnections } from './tcp-hops.ts';
+import { isCarriedAsBytes, joinConnections, mayCarry } from './tcp-hops.ts';
 
 const plays = (subject: Subject, ...roles: Leg[]) => subject.record.roles.some((role) => roles.includes(role));
 const isTcp = (subject: Subject) => subject.flow.protocol === 'tcp';
@@ -27,12 +27,12 @@ export function namespaceHops(subjects: readonly Subject[], http2: (downstream: 
 }
 
 function outboundHops(downstreams: readonly Subject[], upstreams: readonly Subject[]): Hop[] {
-  const requests = joinOutbound(
-    downstreams.filter((s) => hasRequests(s) && s.connection?.network !== 'tcp'),
-    upstreams,
-  );
+  const readable = downstreams.filter((s) => hasRequests(s) && s.connection?.network !== 'tcp');
+  const carried = downstreams.filter(isCarriedAsBytes);
+  const unread = downstreams.some((s) => !readable.includes(s) && !carried.includes(s) && s.flow.payloadToDestination);
+  const requests = joinOutbound(readable, upstreams, (up) => unread || carried.some((down) => mayCarry(down, up, undefined)));
   const rest = without(upstreams, used(requests));
-  const bytes = joinConnections('outbound', downstreams.filter(isCarriedAsBytes), rest, () => true);
+  const bytes = joinConnections('outbound', carried, rest, () => true);
   return joinOpened([...requests, ...bytes], without(rest, used(bytes)), () => true);
 }
 

@@ -81,7 +81,7 @@ class Assembly {
   readonly #next = new Map<Hop, Hop>();
   readonly #hasPrevious = new Set<Hop>();
   readonly #told = new Set<Subject>();
-  /** Connections that came in encrypted, and those on which requests went on that may have come from them. */
+  /** Connections that came in encrypted and of which not every request is known; and those on which their requests went on, or may have. */
   readonly #mayGoOn = new Map<Subject, Set<Subject>>();
   readonly #openTold = new Set<Subject>();
 
@@ -92,13 +92,11 @@ class Assembly {
     this.#redaction = redaction;
     for (const hop of hops) if (hop.down !== undefined) push(this.#byDown, hop.down, hop);
     for (const hop of hops) this.#link(hop);
+    const open = new Set(hops.flatMap((hop) => (hop.direction === 'inbound' && hop.down === undefined ? (hop.join?.candidates ?? []) : [])));
     for (const hop of hops) {
-      if (hop.direction !== 'inbound' || hop.down !== undefined || hop.up === undefined) continue;
-      for (const down of hop.join?.candidates ?? []) {
-        const ups = this.#mayGoOn.get(down) ?? new Set();
-        ups.add(hop.up);
-        this.#mayGoOn.set(down, ups);
-      }
+      if (hop.direction !== 'inbound' || hop.up === undefined) continue;
+      for (const down of hop.down === undefined ? (hop.join?.candidates ?? []) : [hop.down])
+        if (open.has(down)) this.#mayGoOn.set(down, (this.#mayGoOn.get(down) ?? new Set()).add(hop.up));
     }
   }
 
