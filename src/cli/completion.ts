@@ -96,7 +96,7 @@ complete -o filenames -F _sidetrace sidetrace
 
 /** Within single quotes of zsh's _arguments: quotes, colons and brackets mean something there. */
 function zshText(text: string): string {
-  return text.replaceAll("'", "'\\''").replaceAll(/([:[\]\\])/g, '\\$1');
+  return text.replaceAll(/([:[\]\\])/g, '\\$1').replaceAll("'", "'\\''");
 }
 
 function zsh(all: readonly Completed[]): string {

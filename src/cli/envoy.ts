@@ -11,7 +11,7 @@ import { answer, answerFormat } from './answer.ts';
 import type { Describe } from './commands.ts';
 import { addDestinationOptions, type DestinationOptions, openDestination } from './destination.ts';
 import { traceAnswer, traceText } from './envoy-trace.ts';
-import { UsageError } from './failure.ts';
+import { InputError, UsageError } from './failure.ts';
 import { addFileOptions, namedFiles } from './file-options.ts';
 import { addRequestOptions, type RequestOptions } from './request-options.ts';
 import { textTable } from './text-table.ts';
@@ -30,10 +30,11 @@ interface View {
 
 function configOf(world: RecordedWorld): EnvoyConfig {
   const config = world.envoy?.configs.at(-1);
-  if (config === undefined)
-    throw new UsageError(
-      `Cannot look into Envoy of "${worldName(world)}": a config_dump is wanted, ${world.problems[0] ?? 'none was given'}`,
-    );
+  if (config === undefined) {
+    const [problem] = world.problems;
+    if (problem !== undefined) throw new InputError(`Cannot use ${problem}`);
+    throw new UsageError(`Cannot look into Envoy of "${worldName(world)}": a config_dump is wanted, none was given`);
+  }
   return config;
 }
 

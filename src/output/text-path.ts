@@ -15,7 +15,7 @@ import type { SinkOptions } from './sink.ts';
 import { badState, type Detail, decisionDetails, peerText, rolesText, ruleDetails, translatedDetails, wireText } from './text-leg.ts';
 import { formatDuration, millisecondsBetween } from './time-format.ts';
 
-const ROLE_WIDTH = 18;
+const ROLE_WIDTH = 16;
 const LABEL_WIDTH = 10;
 
 /** The block of one path, lines ending with a line feed, an empty line behind. `find` knows the flows of its legs. */
@@ -24,6 +24,7 @@ export function pathBlock(path: PathRecord, find: (id: string) => FlowRecord | u
   const flows = path.legs.map((leg) => find(leg.flow));
   const decisions = assignDecisions(path, flows);
   let out = `${palette.dim(path.first.slice(11, 23))}  ${headline(path, flows[0], options)}\n`;
+  const roleWidth = Math.max(ROLE_WIDTH, ...path.legs.map((leg) => rolesText(leg.roles).length));
   let where = '';
   path.legs.forEach((leg, i) => {
     const flow = flows[i];
@@ -39,7 +40,7 @@ export function pathBlock(path: PathRecord, find: (id: string) => FlowRecord | u
       flow === undefined
         ? palette.yellow(`flow ${escapeText(leg.flow)} (not shown)`)
         : `${peerText(flow.source, pod, options)} ${palette.dim('→')} ${peerText(flow.destination, pod, options)}${bad(flow, options)}${took}`;
-    out += `  ${palette.dim(last ? '└─' : '├─')} ${palette.bold(role)}${' '.repeat(Math.max(1, ROLE_WIDTH - role.length))}${who}\n`;
+    out += `  ${palette.dim(last ? '└─' : '├─')} ${palette.bold(role)}${' '.repeat(roleWidth - role.length + 2)}${who}\n`;
     const bar = palette.dim(last ? ' ' : '│');
     for (const { label, value } of legDetails(path, i, flow, decisions[i], options))
       out += `  ${bar}    ${palette.dim(label.padEnd(LABEL_WIDTH))}${value}\n`;
@@ -55,7 +56,8 @@ function bad(flow: FlowRecord, { palette }: SinkOptions): string {
 function headline(path: PathRecord, first: FlowRecord | undefined, options: SinkOptions): string {
   const { palette } = options;
   const incomplete = path.complete ? '' : `  ${palette.yellow('incomplete')}`;
-  const took = pathLatency(path)?.ms ?? (path.event === 'close' ? millisecondsBetween(path.first, path.last) : undefined);
+  const answered = path.of === 'connection' || path.request?.status !== undefined;
+  const took = pathLatency(path)?.ms ?? (path.event === 'close' && answered ? millisecondsBetween(path.first, path.last) : undefined);
   const inTime = took === undefined ? '' : ` ${palette.dim('in')} ${formatDuration(took)}`;
   if (path.of === 'request') {
     const { method, authority, path: target, status } = path.request ?? {};

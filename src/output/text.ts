@@ -98,12 +98,14 @@ class TextSink implements Sink {
   }
 }
 
-const aside: ReadonlySet<Leg> = new Set<Leg>(['admin', 'probe', 'control', 'telemetry', 'unknown']);
+const aside: ReadonlySet<Leg> = new Set<Leg>(['admin', 'probe', 'control', 'telemetry']);
 
 /** What goes on beside the application and went well: probes, the agent's polls, the control plane, neighbour discovery. */
-function isHousekeeping({ roles, state, protocol, findings }: FlowRecord): boolean {
-  if (findings !== undefined || !roles.every((role) => aside.has(role))) return false;
-  return protocol === 'icmpv6' || (!roles.includes('unknown') && (state === 'open' || state === 'closed'));
+function isHousekeeping({ roles, state, icmp, protocol, findings }: FlowRecord): boolean {
+  if (findings !== undefined) return false;
+  // Router and neighbour discovery. Source: RFC 4861 section 4.
+  if (protocol === 'icmpv6' && icmp !== undefined && icmp.type >= 133 && icmp.type <= 137) return true;
+  return roles.every((role) => aside.has(role)) && (state === 'open' || state === 'closed');
 }
 
 /** A flow that belongs to no path, or is all of one: who and what, and below what took it, where there is something to say. */
@@ -112,7 +114,7 @@ function flowLines(flow: FlowRecord, options: SinkOptions, decision: Decision | 
   const pod = flow.pod === undefined ? undefined : `${flow.pod.namespace}/${flow.pod.name}`;
   const inside = pod === undefined ? '' : ` ${palette.dim('in')} ${escapeText(pod)}`;
   const kind = flow.icmp === undefined ? escapeText(flow.protocol) : `${escapeText(flow.protocol)} type ${flow.icmp.type}`;
-  const who = `${peerText(flow.source, undefined, options)} ${palette.dim('→')} ${peerText(flow.destination, undefined, options)}`;
+  const who = `${peerText(flow.source, pod, options)} ${palette.dim('→')} ${peerText(flow.destination, pod, options)}`;
   let out = `${palette.dim(flow.first.slice(11, 23))}  ${palette.bold(rolesText(flow.roles))}${inside}  ${kind} ${who}  ${[badState(flow, palette), wireText(flow, options)].filter((part) => part !== '').join(palette.dim(' · '))}\n`;
   const details = [];
   if (flow.rule !== undefined && (flow.rule.verdict !== 'ACCEPT' || flow.rule.reason !== undefined || flow.rule.steps.length > 0))

@@ -78,12 +78,19 @@ test('-o text marks what is not sure, with the reason and the candidates', () =>
 
 test('-o text prints a flow without a path, a finding, a loss and the summary', () => {
   const text = printed('text', [probe, lost, finding, total]);
-  assert.match(text, /^06:22:45\.519 {2}probe in default\/client {2}tcp 10\.244\.1\.1:51000 → default\/client:15021 \(10\.244\.1\.12\)/);
+  assert.match(text, /^06:22:45\.519 {2}probe in default\/client {2}tcp 10\.244\.1\.1:51000 → 10\.244\.1\.12:15021/);
   assert.match(text, /\n06:22:46\.000 {2}lost at least 3 \(truncated\) in cni-client on node-a: Cannot read packet 17/);
   assert.match(text, /\n\n✗ error {2}Plain text was sent/);
   assert.match(text, /read {6}1,234 packets, 1\.2 MB · 6 flows · 1 path · 3 lost\n/);
   assert.match(text, /unknown {3}owner-unknown 2, peer-not-recorded 1\n/);
   assert.match(text, /findings {2}error 1\n/);
+});
+
+test('-o text folds what goes on around the application, unless --all', () => {
+  const text = printed('text', [probe, requestFlows[0]!, total], { all: false });
+  assert.doesNotMatch(text, /15021/);
+  assert.match(text, /not shown probe 1 \(--all shows them\)/);
+  assert.match(printed('text', [{ ...probe, state: 'refused' }], { all: false }), /15021 {2}refused/);
 });
 
 test('-o text says what went wrong in red, and nothing else changes with colours', () => {
