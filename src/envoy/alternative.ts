@@ -21,6 +21,8 @@ export interface Alternative {
   readonly mirrors: readonly string[];
   /** Something may answer instead, or choose the route again. */
   readonly unsure?: 'outcome' | 'route';
+  /** Why only its end is doubted: the cluster's name stands, but not what the cluster was then. */
+  readonly endDoubt?: Reason;
   /** Why this one is doubted. */
   readonly doubt?: Reason;
   /** Why there are others. */
@@ -49,6 +51,8 @@ function pickReason(alternatives: readonly Alternative[]): Reason | undefined {
   if (doubt !== undefined) return doubt;
   const wayDoubt = alternatives.find((alternative) => alternative.way.doubt !== undefined)?.way.doubt;
   if (wayDoubt !== undefined) return wayDoubt;
+  const endDoubt = alternatives.find((alternative) => alternative.endDoubt !== undefined)?.endDoubt;
+  if (endDoubt !== undefined) return endDoubt;
   if (alternatives.length > 1) return alternatives.find((alternative) => alternative.because !== undefined)?.because;
   return undefined;
 }
@@ -72,7 +76,7 @@ function mergeEndpoint(decision: Decision, alternatives: readonly Alternative[],
     decision,
     'endpoint',
     values,
-    sending.some((alternative) => alternative.destination!.doubtful),
+    sending.some((alternative) => alternative.destination!.doubtful || alternative.endDoubt !== undefined),
   );
   if (decision.endpoint === undefined) decision.reason ??= 'load-balanced';
 }
@@ -121,7 +125,8 @@ export function makeRouted(connection: ConnectionDecision, alternatives: readonl
   const reason = settled.reason ?? pickReason(alternatives) ?? (alternatives.length === 0 ? accepted.reason : undefined);
   if (reason !== undefined) decision.reason = reason;
   mergeEndpoint(decision, alternatives, settled);
-  const unsure = wayDoubt || doubt || alternatives.some((alternative) => alternative.unsure !== undefined);
+  const unsure =
+    wayDoubt || doubt || alternatives.some((alternative) => alternative.unsure !== undefined || alternative.endDoubt !== undefined);
   if (alternatives.length > 0) decision.evidence.outcome = settled.outcome ?? (outcomes.length > 1 || unsure ? 'ambiguous' : 'derived');
   if (alternatives.some((alternative) => alternative.unsure !== undefined)) decision.reason ??= 'filter-unknown';
   if (accepted.rejected !== undefined) decision.rejected = accepted.rejected;

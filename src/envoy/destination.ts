@@ -26,7 +26,8 @@ export interface Destination {
 export interface ClusterVerdict {
   readonly outcome: Outcome;
   readonly destination?: Destination;
-  readonly doubt?: Reason;
+  /** The cluster's name stands, but whether it existed and what it held then is not known. */
+  readonly endDoubt?: Reason;
 }
 
 /** What the original destination of a connection, and a request's header, say. */
@@ -118,7 +119,7 @@ export function resolveCluster(history: EnvoyHistory, name: string, input: Desti
   const possible = history.clusterAt(name, input.atMs);
   if (possible.options.length === 0) return [{ outcome: 'forwarded', destination: anywhere }];
   return possible.options.map(({ resource }): ClusterVerdict => {
-    const doubt = possible.doubt === undefined ? {} : { doubt: possible.doubt };
+    const doubt = possible.doubt === undefined ? {} : { endDoubt: possible.doubt };
     if (resource === undefined) return { outcome: 'no-cluster', ...doubt };
     const cluster = resource.value;
     switch (cluster.type) {

@@ -15,7 +15,7 @@ export interface RbacSubject {
   readonly serverName?: string;
   /** URI SAN of the client's certificate; '' when it has shown none. */
   readonly peer?: string;
-  readonly request?: { readonly headers: RequestHeaders; readonly path: string };
+  readonly request?: { readonly headers: RequestHeaders; readonly path?: string };
 }
 
 type Rule = (subject: RbacSubject) => Three;
@@ -48,7 +48,7 @@ function sharedRule(message: Json): Rule | undefined {
   const path = objectAt(objectAt(message, 'url_path'), 'path');
   if (path !== undefined) {
     const matcher = parseStringMatcher(path);
-    return (subject) => (subject.request === undefined ? 'unknown' : matcher(subject.request.path.replace(/[?#].*$/s, '')));
+    return ({ request }) => (request?.path === undefined ? 'unknown' : matcher(request.path.replace(/[?#].*$/s, '')));
   }
   return undefined;
 }

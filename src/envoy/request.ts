@@ -24,11 +24,12 @@ import { effectiveAuthority, findVirtualHost } from './virtual-host.ts';
 export interface RequestFacts {
   /** When its head arrived, milliseconds of the Unix epoch. */
   readonly atMs: number;
-  readonly method: string;
+  /** Method, authority and path are absent where the head could not be read. */
+  readonly method?: string;
   /** `Host` or `:authority`, as sent. */
-  readonly authority: string;
+  readonly authority?: string;
   /** As sent, with its query. */
-  readonly path: string;
+  readonly path?: string;
   /** Without pseudo headers. */
   readonly headers: readonly (readonly [string, string])[];
   /** Are these all its headers? Otherwise one that is not listed is unknown. Default true. */
@@ -45,7 +46,7 @@ interface Context {
   readonly facts: RequestFacts;
   readonly request: RouteRequest;
   /** As the connection manager leaves it. */
-  readonly authority: string;
+  readonly authority: string | undefined;
 }
 
 type Partial = Omit<Alternative, 'way' | 'mirrors'> & { readonly mirrors?: readonly string[] };
@@ -65,7 +66,8 @@ function clusterNames(
       return { names: [...new Set(route.action.clusters.map((cluster) => cluster.name))], because: 'weighted' };
     case 'cluster-header': {
       const header = request.headers.find(route.action.header);
-      return header.known && header.text !== undefined ? { names: [header.text], because: undefined } : undefined;
+      // Without the header the name is empty, and there is no such cluster.
+      return header.known ? { names: [header.text ?? ''], because: undefined } : undefined;
     }
     default:
       return undefined;
@@ -105,7 +107,7 @@ function askFilters(context: Context, config: RouteConfig, host: VirtualHost, ro
       const fault = own === undefined ? filter.fault : parseFault(own);
       aborted = fault.aborts(request.headers, cluster);
       abortStatus = fault.status;
-    } else if (filter.kind === 'cors' && route.hasCors && request.method === 'OPTIONS') unsure ??= 'outcome';
+    } else if (filter.kind === 'cors' && route.hasCors && (request.method ?? 'OPTIONS') === 'OPTIONS') unsure ??= 'outcome';
     else if (filter.kind === 'may-answer') unsure ??= 'outcome';
     else if (filter.kind === 'may-reroute') unsure = 'route';
   }
@@ -160,7 +162,14 @@ function throughRoute(context: Context, config: RouteConfig, host: VirtualHost, 
   if (action.kind === 'direct-response') return [alternative(context, { ...named, outcome: 'direct-response', status: action.status })];
   if (action.kind === 'unknown') return [alternative(context, { ...named, outcome: 'unknown', doubt: 'route-unknown-matcher' })];
   const clusters = clusterNames(route, context.request);
-  if (clusters === undefined) return [alternative(context, { ...named, outcome: 'unknown', doubt: 'cluster-from-header' })];
+  if (clusters === undefined)
+    return [
+      alternative(context, {
+        ...named,
+        outcome: 'unknown',
+        doubt: context.request.path === undefined ? 'no-request-seen' : 'cluster-from-header',
+      }),
+    ];
   return clusters.names.flatMap((name) => throughCluster(context, config, host, route, name, clusters.because ?? because));
 }
 
@@ -174,13 +183,8 @@ function needsTls(context: Context, host: VirtualHost): Three {
   return tls === 'unknown' ? 'unknown' : tls === 'plaintext';
 }
 
-function throughRoutes(context: Context, config: RouteConfig): Alternative[] {
-  const host = findVirtualHost(config, context.authority);
-  if (host === undefined)
-    return [
-      alternative(context, config.onDemand ? { outcome: 'unknown', doubt: 'route-unknown-matcher' } : { outcome: 'no-route', status: 404 }),
-    ];
-  const named = { virtualHost: host.name };
+function throughHost(context: Context, config: RouteConfig, host: VirtualHost, because: Reason | undefined): Alternative[] {
+  const named = { virtualHost: host.name, ...(because === undefined ? {} : { because }) };
   const found: Alternative[] = [];
   const upgrade = needsTls(context, host);
   if (upgrade !== false) found.push(alternative(context, { ...named, outcome: 'redirect', route: '', because: 'route-unknown-matcher' }));
@@ -189,15 +193,35 @@ function throughRoutes(context: Context, config: RouteConfig): Alternative[] {
   for (const route of host.routes) {
     const verdict = route.match.test(context.request);
     if (verdict.matches === false) continue;
-    found.push(...throughRoute(context, config, host, route, verdict.matches === 'unknown' ? verdict.because : undefined));
+    found.push(...throughRoute(context, config, host, route, verdict.matches === 'unknown' ? verdict.because : because));
     if (verdict.matches === true) return found;
   }
   return [...found, alternative(context, { ...named, outcome: 'no-route', status: 404 })];
 }
 
+/** A head that was not read may have taken any route; beyond so many nothing is said. */
+const MAX_ALTERNATIVES = 256;
+
+function throughRoutes(context: Context, config: RouteConfig): Alternative[] {
+  const unknown = (doubt: Reason) => [alternative(context, { outcome: 'unknown', doubt })];
+  if (context.authority === undefined) {
+    const found: Alternative[] = [];
+    for (const host of config.virtualHosts) {
+      found.push(...throughHost(context, config, host, 'no-request-seen'));
+      if (found.length > MAX_ALTERNATIVES) return unknown('no-request-seen');
+    }
+    if (!config.virtualHosts.some((host) => host.domains.includes('*')))
+      found.push(alternative(context, { outcome: 'no-route', status: 404, because: 'no-request-seen' }));
+    return found;
+  }
+  const host = findVirtualHost(config, context.authority);
+  if (host !== undefined) return throughHost(context, config, host, undefined);
+  return config.onDemand ? unknown('route-unknown-matcher') : [alternative(context, { outcome: 'no-route', status: 404 })];
+}
+
 /** A request line with a whole URL (as to a forward proxy): its host counts, not the header's. Source: RFC 9112 section 3.2.2. */
 function fromAbsolute(facts: RequestFacts): RequestFacts {
-  const m = /^https?:\/\/([^/?#]+)(.*)$/is.exec(facts.path);
+  const m = /^https?:\/\/([^/?#]+)(.*)$/is.exec(facts.path ?? '');
   if (m === null) return facts;
   const rest = m[2]!;
   return { ...facts, authority: m[1]!, path: rest.startsWith('/') ? rest : `/${rest}` };
@@ -210,12 +234,15 @@ function throughManager(
   asSent: RequestFacts,
 ): Alternative[] {
   const facts = fromAbsolute(asSent);
-  const path = effectivePath(manager, facts.path);
-  const authority = effectiveAuthority(manager, facts.authority, facts.method, way.local?.port);
+  const { method } = facts;
+  const effective = facts.path === undefined ? undefined : effectivePath(manager, facts.path);
+  const path = effective?.kind === 'path' ? effective.path : facts.path;
+  const authority =
+    facts.authority === undefined ? undefined : effectiveAuthority(manager, facts.authority, method ?? 'GET', way.local?.port);
   const headers: RequestHeaders = requestHeaders(facts.headers, facts.headersComplete ?? true, {
-    ':method': facts.method,
+    ':method': method,
     ':authority': authority,
-    ':path': path.kind === 'path' ? path.path : facts.path,
+    ':path': path,
     ':scheme': facts.scheme ?? (way.chain?.tls === 'plaintext' ? 'http' : way.chain?.tls === 'unknown' ? undefined : 'https'),
   });
   const mutual = way.chain?.tls === 'mutual';
@@ -226,15 +253,15 @@ function throughManager(
         ? ({ presented: true, validated: true } as const)
         : ({ presented: 'unknown', validated: 'unknown' } as const);
   const request: RouteRequest = {
-    method: facts.method,
-    path: path.kind === 'path' ? path.path : facts.path,
+    ...(method === undefined ? {} : { method }),
+    ...(path === undefined ? {} : { path }),
     queryHidden: facts.queryHidden ?? false,
     headers,
     tls,
   };
   const context: Context = { connection, way, manager, facts, request, authority };
-  if (path.kind === 'rejected') return [alternative(context, { outcome: 'direct-response', status: 400 })];
-  if (path.kind === 'redirected') return [alternative(context, { outcome: 'redirect', status: 307 })];
+  if (effective?.kind === 'rejected') return [alternative(context, { outcome: 'direct-response', status: 400 })];
+  if (effective?.kind === 'redirected') return [alternative(context, { outcome: 'redirect', status: 307 })];
   const { routes } = manager;
   if (routes.kind === 'inline') return throughRoutes(context, way.config.inlineRoutes(routes.message));
   if (routes.kind !== 'rds') return [alternative(context, { outcome: 'unknown', doubt: 'route-unknown-matcher' })];
@@ -257,4 +284,9 @@ export function decideRequest(connection: ConnectionDecision, facts: RequestFact
   });
   if (alternatives.length > 0) return makeRouted(connection, alternatives);
   return { decision: connection.decision, alternatives: [], connection, mirrors: [] };
+}
+
+/** What a request of the connection may become whose head was not read: encrypted, cut, or not there. */
+export function decideUnread(connection: ConnectionDecision, atMs: number): RoutedDecision {
+  return decideRequest(connection, { atMs, headers: [], headersComplete: false });
 }

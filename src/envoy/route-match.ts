@@ -9,9 +9,10 @@ import type { Three } from './three-valued.ts';
 
 /** A request as the route matchers see it. */
 export interface RouteRequest {
-  readonly method: string;
-  /** Normalized, with its query. */
-  readonly path: string;
+  /** Absent: it was not read. */
+  readonly method?: string;
+  /** Normalized, with its query. Absent: it was not read. */
+  readonly path?: string;
   /** The query was cut off: parameters cannot be judged. */
   readonly queryHidden: boolean;
   readonly headers: RequestHeaders;
@@ -32,13 +33,20 @@ export interface RouteMatch {
 
 type Condition = { readonly mismatch: Reason; readonly unknown: Reason; readonly test: (request: RouteRequest) => Three };
 
-const pathOf = (request: RouteRequest) => request.path.replace(/[?#].*$/s, '');
+const withoutQuery = (path: string) => path.replace(/[?#].*$/s, '');
 
 function pathCondition(match: Json | undefined): { text: string; test: (request: RouteRequest) => Three } {
   const caseSensitive = booleanAt(match, 'case_sensitive') ?? true;
   const fold = (text: string) => (caseSensitive ? text : text.toLowerCase());
-  const simple = (text: string, test: StringMatcher) => ({ text, test: (request: RouteRequest) => test(fold(pathOf(request))) });
+  const judge = (text: string, test: StringMatcher) => ({
+    text,
+    test: ({ path: asked }: RouteRequest) => (asked === undefined ? ('unknown' as const) : test(withoutQuery(asked))),
+  });
+  const simple = (text: string, test: StringMatcher) => judge(text, (asked) => test(fold(asked)));
   const prefix = textAt(match, 'prefix');
+  // Every path begins with a slash, read or not.
+  if (prefix === '/' || prefix === '')
+    return { text: `prefix ${prefix}`, test: ({ path: asked }) => asked === undefined || asked.startsWith(prefix) };
   if (prefix !== undefined) return simple(`prefix ${prefix}`, (text) => text.startsWith(fold(prefix)));
   const path = textAt(match, 'path');
   if (path !== undefined) return simple(`path ${path}`, (text) => text === fold(path));
@@ -49,17 +57,14 @@ function pathCondition(match: Json | undefined): { text: string; test: (request:
       (text) => text.startsWith(fold(separated)) && (text.length === separated.length || text[separated.length] === '/'),
     );
   const regex = textAt(objectAt(match, 'safe_regex'), 'regex') ?? textAt(match, 'regex');
-  if (regex !== undefined) {
-    const test = regexMatcher(regex);
-    return { text: `regex ${regex}`, test: (request) => test(pathOf(request)) };
-  }
+  if (regex !== undefined) return judge(`regex ${regex}`, regexMatcher(regex));
   const policy = objectAt(match, 'path_match_policy');
   if (policy !== undefined) {
     const template = textAt(typedConfig(policy).config, 'path_template');
-    const test = template === undefined ? undefined : parseTemplate(template);
-    return { text: `template ${template ?? '?'}`, test: (request) => (test === undefined ? 'unknown' : test(pathOf(request))) };
+    return judge(`template ${template ?? '?'}`, (template === undefined ? undefined : parseTemplate(template)) ?? (() => 'unknown'));
   }
-  if (objectAt(match, 'connect_matcher') !== undefined) return { text: 'CONNECT', test: (request) => request.method === 'CONNECT' };
+  if (objectAt(match, 'connect_matcher') !== undefined)
+    return { text: 'CONNECT', test: ({ method }) => (method === undefined ? 'unknown' : method === 'CONNECT') };
   return { text: 'unknown', test: () => 'unknown' };
 }
 
@@ -101,7 +106,7 @@ function queryCondition(message: Json): Condition {
     mismatch: 'query-mismatch',
     unknown: 'route-unknown-matcher',
     test(request) {
-      if (request.queryHidden) return 'unknown';
+      if (request.queryHidden || request.path === undefined) return 'unknown';
       const value = parseQuery(request.path).get(name);
       if (matcher === undefined) return (value !== undefined) === present;
       return value === undefined ? false : matcher(value);
@@ -160,13 +165,13 @@ export function parseRouteMatch(match: Json | undefined): RouteMatch {
     unconditional: conditions.length === 1 && path.text === 'prefix /',
     test(request) {
       // A CONNECT without a path takes no route but those made for it.
-      if (request.method === 'CONNECT' && !request.path.startsWith('/') && path.text !== 'CONNECT')
+      if (request.method === 'CONNECT' && request.path?.startsWith('/') !== true && path.text !== 'CONNECT')
         return { matches: false, because: 'path-mismatch' };
       let unknown: Reason | undefined;
       for (const condition of conditions) {
         const result = condition.test(request);
         if (result === false) return { matches: false, because: condition.mismatch };
-        if (result === 'unknown') unknown ??= condition.unknown;
+        if (result === 'unknown') unknown ??= request.path === undefined ? 'no-request-seen' : condition.unknown;
       }
       return unknown === undefined ? { matches: true } : { matches: 'unknown', because: unknown };
     },

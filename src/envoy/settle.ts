@@ -75,5 +75,9 @@ export function settle(routed: RoutedDecision, observed: Observed): RoutedDecisi
     outcome: 'observed',
     ...(ofName.length > 0 ? { cluster: 'observed' } : cameTrue ? { cluster: 'derived' } : {}),
   };
-  return makeRouted(routed.connection, there, settled);
+  return makeRouted(
+    routed.connection,
+    there.map(({ endDoubt: _, ...rest }) => rest),
+    settled,
+  );
 }

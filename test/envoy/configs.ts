@@ -65,6 +65,8 @@ export interface Parts {
   /** Each with `draining` or `lastUpdated` of its own. */
   dynamic?: { listener: Message; lastUpdated: string; state?: 'active' | 'warming' | 'draining' }[];
   clusters?: Message[];
+  /** When all clusters were last updated. */
+  clusterUpdated?: string;
   /** Endpoints `ip:port` by cluster; a leading `-` marks an unhealthy one, `N/` a priority. */
   endpoints?: { [cluster: string]: string[] };
   routes?: { config: Message; lastUpdated?: string }[];
@@ -100,7 +102,10 @@ export function makeConfig(parts: Parts, readAt = '06:10:00'): EnvoyConfig {
   if (parts.clusters !== undefined)
     configs.push({
       '@type': `${TYPE}.admin.v3.ClustersConfigDump`,
-      dynamic_active_clusters: parts.clusters.map((cluster) => ({ cluster, last_updated })),
+      dynamic_active_clusters: parts.clusters.map((cluster) => ({
+        cluster,
+        last_updated: parts.clusterUpdated === undefined ? last_updated : at(parts.clusterUpdated),
+      })),
     });
   if (parts.endpoints !== undefined)
     configs.push({

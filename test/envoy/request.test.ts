@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decideConnection } from '../../src/envoy/connection.ts';
 import { EnvoyHistory } from '../../src/envoy/history.ts';
-import { decideRequest, type RequestFacts } from '../../src/envoy/request.ts';
+import { decideRequest, decideUnread, type RequestFacts } from '../../src/envoy/request.ts';
 import { type Observed, settle } from '../../src/envoy/settle.ts';
 import { httpFilter, httpManager, listener, type Message, makeConfig, ms, type Parts } from './configs.ts';
 
@@ -459,4 +459,58 @@ test('request: without routes, clusters or endpoints in the dump nothing is made
     makeConfig({ listeners: parts.listeners!, routes: parts.routes!, clusters: parts.clusters! }),
   ).decision;
   assert.deepEqual([noEndpoints.cluster, noEndpoints.endpoint, noEndpoints.evidence.cluster], ['v1', '10.1.0.1:80', 'derived']);
+});
+
+test('request: a head that was not read leaves every route open, and what is seen upstream settles the cluster', () => {
+  const connection = decideConnection(config, {
+    atMs: ms('06:05:00'),
+    listener: { port: 80 },
+    destination: { ip: '10.2.0.1', port: 80 },
+    source: { ip: '10.1.0.99', port: 5000 },
+    transport: 'raw_buffer',
+    http: 'http/1.1',
+  });
+  const open = decideUnread(connection, ms('06:05:00'));
+  assert.deepEqual(
+    [open.decision.chain, open.decision.route, open.decision.cluster, open.decision.reason],
+    ['web', undefined, undefined, 'no-request-seen'],
+  );
+  const settled = settle(open, { upstream: upstream('10.1.0.6:80') }).decision;
+  assert.ok(settled.cluster === undefined || settled.cluster === 'levels');
+});
+
+test('request: where every request takes the same route it need not be read', () => {
+  const inline = {
+    name: 'inbound|80||',
+    virtual_hosts: [{ name: 'inbound|http|80', domains: ['*'], routes: [{ name: 'default', ...prefix('/'), ...to('inbound|80||') }] }],
+  };
+  const of = makeConfig({
+    listeners: [listener('in', '0.0.0.0:80', { filter_chains: [{ name: '0.0.0.0_80', filters: [httpManager({ inline })] }] })],
+    clusters: [{ name: 'inbound|80||', type: 'ORIGINAL_DST' }],
+  });
+  const connection = decideConnection(of, {
+    atMs: ms('06:05:00'),
+    listener: { port: 80 },
+    destination: { ip: '10.2.0.1', port: 80 },
+    source: { ip: '10.1.0.99', port: 5000 },
+    transport: 'tls',
+    serverName: 'x',
+    alpn: ['istio'],
+  });
+  const { decision } = decideUnread(connection, ms('06:05:00'));
+  assert.deepEqual(
+    [decision.outcome, decision.route, decision.cluster, decision.endpoint, decision.evidence.cluster, decision.reason],
+    ['forwarded', 'default', 'inbound|80||', '10.2.0.1:80', 'derived', undefined],
+  );
+});
+
+test('request: a cluster that is newer than the request keeps its name; its end is in doubt', () => {
+  const late = makeConfig({ ...parts, clusterUpdated: '06:06:00' });
+  const { decision } = decide({ path: '/all' }, undefined, late);
+  assert.deepEqual(
+    [decision.cluster, decision.evidence.cluster, decision.evidence.endpoint, decision.evidence.outcome, decision.reason],
+    ['v1', 'derived', 'ambiguous', 'ambiguous', 'config-newer-than-connection'],
+  );
+  const seen = decide({ path: '/all' }, { upstream: upstream('10.1.0.1:80') }, late).decision;
+  assert.deepEqual([seen.evidence.cluster, seen.evidence.endpoint, seen.reason], ['derived', 'observed', undefined]);
 });

@@ -7,7 +7,7 @@ type Message = { [field: string]: unknown };
 
 interface Asked {
   method?: string;
-  path?: string;
+  path?: string | undefined;
   headers?: [string, string][];
   complete?: boolean;
   queryHidden?: boolean;
@@ -15,17 +15,11 @@ interface Asked {
 }
 
 function ask(match: Message, asked: Asked): string {
-  const {
-    method = 'GET',
-    path = '/',
-    headers = [],
-    complete = true,
-    queryHidden = false,
-    tls = { presented: false, validated: false },
-  } = asked;
+  const { method = 'GET', headers = [], complete = true, queryHidden = false, tls = { presented: false, validated: false } } = asked;
+  const path = 'path' in asked ? asked.path : '/';
   const verdict = parseRouteMatch(match).test({
     method,
-    path,
+    ...(path === undefined ? {} : { path }),
     queryHidden,
     tls,
     headers: requestHeaders(headers, complete, { ':method': method, ':path': path, ':authority': 'a' }),
@@ -141,6 +135,8 @@ const situations: [string, Message, Asked, string][] = [
   ['a client certificate', { prefix: '/', tls_context: { presented: true } }, { tls: { presented: true, validated: true } }, 'yes'],
   ['no client certificate', { prefix: '/', tls_context: { presented: true } }, {}, 'no: transport-mismatch'],
   ['metadata', { prefix: '/', dynamic_metadata: [{ filter: 'x' }] }, {}, 'unknown: route-unknown-matcher'],
+  ['a path that was not read, any path will do', { prefix: '/' }, { path: undefined }, 'yes'],
+  ['a path that was not read', { prefix: '/a' }, { path: undefined }, 'unknown: no-request-seen'],
   ['no match at all', {}, {}, 'unknown: route-unknown-matcher'],
 ];
 
