@@ -75,20 +75,28 @@ export function speaksHttp2(upstream: Subject): boolean | undefined {
   const history = upstream.world.envoy;
   if (history === undefined) return undefined;
   const target = targetOf(upstream);
+  const encrypted = isEncrypted(upstream);
   let known = protocols.get(history);
   if (known === undefined) {
     known = new Map();
     protocols.set(history, known);
   }
-  if (!known.has(target)) known.set(target, agreedProtocol(history, target));
-  return known.get(target);
+  const key = `${target} ${encrypted}`;
+  if (!known.has(key)) known.set(key, agreedProtocol(history, target, encrypted));
+  return known.get(key);
 }
 
-function agreedProtocol(history: EnvoyHistory, target: string): boolean | undefined {
+/** Of the clusters that this endpoint is in and that speak to it in this form. */
+function agreedProtocol(history: EnvoyHistory, target: string, encrypted: boolean | undefined): boolean | undefined {
   const found = new Set<Cluster['http2']>();
   for (const config of history.configs)
     for (const versions of config.clusters.values())
-      for (const { value } of versions) if (config.endpointsOf(value)?.some((endpoint) => endpoint.target === target) === true) found.add(value.http2);
+      for (const { value } of versions)
+        for (const endpoint of config.endpointsOf(value) ?? []) {
+          if (endpoint.target !== target) continue;
+          const { tls } = value.transportFor(endpoint.transportSocketMatch);
+          if (encrypted === undefined || tls === 'unknown' || tls === encrypted) found.add(value.http2);
+        }
   if (found.size !== 1) return undefined;
   const [only] = found;
   return typeof only === 'boolean' ? only : undefined;
