@@ -39,7 +39,7 @@ export function applyTarget(target: Target, packet: PacketState): Effect | Quest
   return typeOf(target).apply(target, packet);
 }
 
-/** For a newcomer, an order: `send it to port 15006 of this pod itself instead`. */
+/** For a newcomer, an order: `send them to port 15006 of this host itself instead`. */
 export function targetWords(target: Target): string {
   return typeOf(target).words(target);
 }

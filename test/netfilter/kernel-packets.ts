@@ -6,8 +6,10 @@ import { type Family, formatIp } from '../../src/net/address.ts';
 import type { AddressBlock } from '../../src/netfilter/address-block.ts';
 import type { AddressMatch } from '../../src/netfilter/match/address.ts';
 import type { MarkMatch } from '../../src/netfilter/match/mark.ts';
+import type { Match } from '../../src/netfilter/match/match.ts';
 import type { OwnerMatch } from '../../src/netfilter/match/owner.ts';
 import type { PortsMatch } from '../../src/netfilter/match/ports.ts';
+import type { ProtocolMatch } from '../../src/netfilter/match/protocol.ts';
 import type { RuleSet } from '../../src/netfilter/rule-set.ts';
 import type { Sent } from './frames.ts';
 import { type Link, links, PEER4, PEER6, POD4, POD6 } from './kernel-lab.ts';
@@ -47,6 +49,7 @@ export interface Attempt extends Sent {
 }
 
 interface Pools {
+  rules: { readonly hook: 'PREROUTING' | 'OUTPUT' | undefined; readonly matches: readonly Match[] }[];
   addresses: string[];
   ports: number[];
   uids: number[];
@@ -69,6 +72,7 @@ function inside(block: AddressBlock, chance: Chance): string {
 export function poolsOf(sets: readonly RuleSet[], family: Family, chance: Chance): Pools {
   const four = family === 4;
   const pools: Pools = {
+    rules: [],
     addresses: four
       ? ['10.96.0.50', '198.51.100.9', '198.51.100.200', '203.0.113.5', '169.254.7.127', PEER4, '192.0.2.1']
       : ['fd00:96::50', 'fd01::9', 'fd02::9', 'fd03::5', PEER6, '2001:db8::7'],
@@ -80,7 +84,8 @@ export function poolsOf(sets: readonly RuleSet[], family: Family, chance: Chance
   for (const set of sets)
     for (const table of set.tables)
       for (const chain of table.chains)
-        for (const { matches } of chain.rules)
+        for (const { matches } of chain.rules) {
+          pools.rules.push({ hook: chain.hook === 'PREROUTING' || chain.hook === 'OUTPUT' ? chain.hook : undefined, matches });
           for (const match of matches) {
             if (match.kind === 'address') {
               for (const block of (match as AddressMatch).blocks)
@@ -95,7 +100,48 @@ export function poolsOf(sets: readonly RuleSet[], family: Family, chance: Chance
               for (const { value, mask } of (match as MarkMatch).values) pools.marks.push(value, (value | ~mask) >>> 0, value ^ 1);
             }
           }
+        }
   return pools;
+}
+
+/** What a packet must have for a rule to fit, as far as that is easily said. */
+interface Aim {
+  hook?: 'PREROUTING' | 'OUTPUT';
+  protocol?: 'tcp' | 'udp';
+  source?: string;
+  destination?: string;
+  sport?: number;
+  dport?: number;
+  uid?: number;
+  gid?: number;
+  mark?: number;
+}
+
+function aimAt(pools: Pools, family: Family, chance: Chance): Aim {
+  const { hook, matches } = chance.pick(pools.rules);
+  const aim: Aim = hook === undefined ? {} : { hook };
+  for (const match of matches) {
+    if (match.kind === 'protocol') {
+      const { protocols, negated } = match as ProtocolMatch;
+      if (!negated && (protocols[0] === 'tcp' || protocols[0] === 'udp')) aim.protocol = protocols[0];
+    } else if (match.kind === 'address') {
+      const { side, blocks, negated } = match as AddressMatch;
+      const mine = blocks.filter((block) => block.family === family);
+      if (!negated && mine.length > 0) aim[side] = inside(chance.pick(mine), chance);
+    } else if (match.kind === 'ports') {
+      const { side, ranges, negated, protocols } = match as PortsMatch;
+      if (protocols[0] === 'tcp' || protocols[0] === 'udp') aim.protocol = protocols[0];
+      if (!negated && ranges.length > 0) aim[side === 'source' ? 'sport' : 'dport'] = chance.pick(ranges).low;
+    } else if (match.kind === 'owner') {
+      for (const { field, ranges, negated } of (match as OwnerMatch).options)
+        if (!negated && field !== 'socket') aim[field] = chance.pick(ranges).low;
+      aim.hook = 'OUTPUT';
+    } else if (match.kind === 'mark') {
+      const { of, values, negated } = match as MarkMatch;
+      if (of === 'mark' && !negated) aim.mark = values[0]!.value;
+    }
+  }
+  return aim;
 }
 
 const isLocal = (ip: string) =>
@@ -133,21 +179,24 @@ export function attempt(pools: Pools, family: Family, chance: Chance, port: numb
     }
     return peer;
   };
-  const protocol = chance.next() < 0.72 ? 'tcp' : 'udp';
-  const dport = chance.next() < 0.85 ? chance.pick(pools.ports) : 1 + chance.below(65535);
-  const sport = protocol === 'udp' && chance.next() < 0.25 ? chance.pick([53, 15053, 54]) : port;
+  const aim = pools.rules.length > 0 && chance.next() < 0.5 ? aimAt(pools, family, chance) : {};
+  const protocol = aim.protocol ?? (chance.next() < 0.72 ? 'tcp' : 'udp');
+  const dport = aim.dport ?? (chance.next() < 0.85 ? chance.pick(pools.ports) : 1 + chance.below(65535));
+  const sport = aim.sport ?? (protocol === 'udp' && chance.next() < 0.25 ? chance.pick([53, 15053, 54]) : port);
   const flags = chance.next() < 0.85 ? 0x02 : chance.pick([0x10, 0x12, 0x04, 0x01, 0x00, 0x18]);
-  const owner = { uid: chance.pick(pools.uids), gid: chance.pick(pools.gids) };
+  const owner = { uid: aim.uid ?? chance.pick(pools.uids), gid: aim.gid ?? chance.pick(pools.gids) };
   const random = four
     ? `100.${64 + chance.below(64)}.${chance.below(256)}.${1 + chance.below(254)}`
     : `fd99::${(1 + chance.below(0xfffe)).toString(16)}`;
-  if (chance.next() < 0.42) {
+  const inward = aim.hook === undefined ? chance.next() < 0.42 : aim.hook === 'PREROUTING';
+  if (inward) {
     const link = chance.next() < 0.7 ? links[0]! : chance.pick(links);
     const own = four ? link.address4 : link.address6;
-    const to = chance.next() < 0.75 ? own : chance.next() < 0.5 ? named() : random;
-    // A source that is our own, or loopback, would be martian, and its answers would loop.
-    let from = chance.next() < 0.4 ? peer : chance.next() < 0.5 ? named() : random;
-    if (isLocal(from)) from = peer;
+    const wanted = aim.destination !== undefined && usable(aim.destination) && !isLocal(aim.destination) ? aim.destination : undefined;
+    const to = wanted ?? (chance.next() < 0.75 ? own : chance.next() < 0.5 ? named() : random);
+    // A source that is our own would be answered to ourselves.
+    let from = aim.source ?? (chance.next() < 0.4 ? peer : chance.next() < 0.5 ? named() : random);
+    if (!usable(from) || (isLocal(from) && !/^127\.0\.0\.[^16]/.test(from))) from = peer;
     return {
       hook: 'PREROUTING',
       family,
@@ -160,10 +209,18 @@ export function attempt(pools: Pools, family: Family, chance: Chance, port: numb
       mark: 0,
     };
   }
-  const to = chance.next() < 0.35 ? chance.pick([pod, loop, loop, six, pod]) : chance.next() < 0.6 ? named() : random;
+  const wanted = aim.destination !== undefined && usable(aim.destination) ? aim.destination : undefined;
+  const to = wanted ?? (chance.next() < 0.35 ? chance.pick([pod, loop, loop, six, pod]) : chance.next() < 0.6 ? named() : random);
   const link = linkFor(to, family);
-  const from = link === 'lo' ? chance.pick([pod, loop, six, pod]) : four ? link.address4 : link.address6;
-  const mark = chance.next() < 0.3 ? chance.pick(pools.marks) : 0;
+  const from =
+    link !== 'lo'
+      ? four
+        ? link.address4
+        : link.address6
+      : aim.source !== undefined && isLocal(aim.source)
+        ? aim.source
+        : chance.pick([pod, loop, six, pod]);
+  const mark = aim.mark ?? (chance.next() < 0.3 ? chance.pick(pools.marks) : 0);
   return {
     hook: 'OUTPUT',
     family,

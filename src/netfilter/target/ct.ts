@@ -25,8 +25,8 @@ export const ct: TargetType<CtTarget> = {
     return CONTINUE;
   },
   words({ notrack, zone }) {
-    if (notrack) return 'do not track its connection (it then sees no nat rule)';
-    return zone === undefined ? 'set how conntrack shall treat it' : `track its connection in zone ${zone}`;
+    if (notrack) return 'do not track their connection (they then see no nat rule)';
+    return zone === undefined ? 'set how conntrack shall treat them' : `track their connection in zone ${zone}`;
   },
 };
 

@@ -38,10 +38,10 @@ export const mark: TargetType<MarkTarget> = {
     return CONTINUE;
   },
   words({ of, value }) {
-    const what = of === 'mark' ? 'it' : 'its connection';
+    const what = of === 'mark' ? 'them' : 'their connection';
     if (value.op === 'constant') return `mark ${what} ${formatMark(value.value)}`;
-    if (of === 'connmark' && reads(value, 'mark')) return "keep its mark as the connection's";
-    if (of === 'mark' && reads(value, 'connmark')) return "give it the connection's mark";
+    if (of === 'connmark' && reads(value, 'mark')) return "keep their mark as the connection's";
+    if (of === 'mark' && reads(value, 'connmark')) return "give them the connection's mark";
     return `change some bits of the mark of ${what}`;
   },
 };

@@ -34,13 +34,13 @@ export const nat: TargetType<NatTarget> = {
     const where = [ip ?? '', ports === undefined ? '' : `port ${rangeWords([ports])}`].filter((word) => word !== '').join(' ');
     switch (kind) {
       case 'DNAT':
-        return `send it to ${where === '' ? text : where} instead`;
+        return `send them to ${where === '' ? text : where} instead`;
       case 'SNAT':
-        return `let it seem to come from ${where === '' ? text : where}`;
+        return `let them seem to come from ${where === '' ? text : where}`;
       case 'MASQUERADE':
-        return "let it seem to come from this host's own address";
+        return "let them seem to come from this host's own address";
       default:
-        return `move its address into another block (${text})`;
+        return `move their address into another block (${text})`;
     }
   },
 };

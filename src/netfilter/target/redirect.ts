@@ -50,8 +50,8 @@ export const redirect: TargetType<RedirectTarget> = {
   },
   words({ ports }) {
     return ports === undefined
-      ? 'send it to this pod itself, whatever its address was'
-      : `send it to port ${rangeWords([ports])} of this pod itself instead`;
+      ? 'send them to this host itself, whatever their address was'
+      : `send them to port ${rangeWords([ports])} of this host itself instead`;
   },
 };
 

@@ -11,26 +11,26 @@ export interface SideEffectTarget extends Target {
 }
 
 const known: { readonly [name: string]: string } = {
-  LOG: "write it to the kernel's log",
+  LOG: "write them to the kernel's log",
   NFLOG: 'send a copy to a logging program',
   ULOG: 'send a copy to a logging program',
-  TRACE: 'trace its way through the rules',
+  TRACE: 'trace their way through the rules',
   AUDIT: 'write an audit record',
   TEE: 'send a copy to another host',
-  TCPMSS: 'lower its maximum segment size',
+  TCPMSS: 'lower their maximum segment size',
   TCPOPTSTRIP: 'remove TCP options',
-  TOS: 'set its type of service',
-  DSCP: 'set its DSCP field',
-  ECN: 'clear its ECN bits',
-  TTL: 'set its time to live',
-  HL: 'set its hop limit',
-  CHECKSUM: 'fill in its checksum',
-  CLASSIFY: 'set its traffic class',
-  SECMARK: 'set its security mark',
-  CONNSECMARK: 'copy its security mark',
-  SET: 'add its address to an ipset, or remove it',
+  TOS: 'set their type of service',
+  DSCP: 'set their DSCP field',
+  ECN: 'clear their ECN bits',
+  TTL: 'set their time to live',
+  HL: 'set their hop limit',
+  CHECKSUM: 'fill in their checksum',
+  CLASSIFY: 'set their traffic class',
+  SECMARK: 'set their security mark',
+  CONNSECMARK: 'copy their security mark',
+  SET: 'add their address to an ipset, or remove it',
   IDLETIMER: 'restart an idle timer',
-  RATEEST: 'count it in a rate estimator',
+  RATEEST: 'count them in a rate estimator',
   LED: 'light a LED',
 };
 
@@ -40,7 +40,7 @@ export const sideEffect: TargetType<SideEffectTarget> = {
     return CONTINUE;
   },
   words({ name, text }) {
-    return Object.hasOwn(known, name) ? known[name]! : `do something that does not change its way (${text})`;
+    return Object.hasOwn(known, name) ? known[name]! : `do something that does not change their way (${text})`;
   },
 };
 

@@ -40,7 +40,7 @@ export const tproxy: TargetType<TproxyTarget> = {
   },
   words({ port, markText }) {
     const where = port === undefined ? 'a local socket' : `the local socket on port ${port}`;
-    return `hand it to ${where} as it is${markText === undefined ? '' : `, marked ${markText}`}`;
+    return `hand them to ${where} as they are${markText === undefined ? '' : `, marked ${markText}`}`;
   },
 };
 

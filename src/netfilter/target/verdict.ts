@@ -18,9 +18,9 @@ const effects: { readonly [verdict in VerdictTarget['verdict']]: Effect } = {
 };
 
 const words: { readonly [verdict in VerdictTarget['verdict']]: string } = {
-  ACCEPT: 'let it pass, and ask no further rule of this table',
-  DROP: 'drop it in silence',
-  REJECT: 'drop it and tell the sender',
+  ACCEPT: 'let them pass, and ask no further rule of this table',
+  DROP: 'drop them in silence',
+  REJECT: 'drop them and tell the sender',
   RETURN: 'leave this chain and go on where it was called from',
   CONTINUE: 'go on with the next rule',
 };
