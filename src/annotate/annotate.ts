@@ -7,6 +7,8 @@ import type { FlowExtra } from '../flow/extra.ts';
 import type { Flow } from '../flow/flow.ts';
 import { makeFlowRecord } from '../flow/flow-record.ts';
 import type { TimeBase } from '../net/time.ts';
+import { isMeshProtocol } from '../istio/alpn.ts';
+import { parseServerName } from '../istio/cluster-name.ts';
 import { isEndpointOf } from './endpoints.ts';
 import { acceptConnection } from './envoy.ts';
 import { namePeer } from './names.ts';
@@ -45,6 +47,7 @@ export function annotate(flow: Flow, extra: FlowExtra | undefined, tracker: Conn
     seen: seenOf(oriented, translation, place.hook),
     seenBy: translation.tracked ? 'conntrack' : 'wire',
     midstream: oriented.midstream,
+    sentByProxy: sentByMeshProxy(tracker),
   });
   const subject: Subject = { flow: oriented, world, base, record, translation, place, ports, tracker, judgement };
   if (translation.translated !== undefined) record.translated = translation.translated;
@@ -60,6 +63,7 @@ export function annotate(flow: Flow, extra: FlowExtra | undefined, tracker: Conn
     ports,
     ...requestPath(tracker),
     isEndpoint: isEndpointOf(world.envoy, translation.destination),
+    marked: translation.mark !== undefined && translation.mark !== 0,
   });
   if (owner !== undefined) record.owner = { ...owner.shown, evidence: 'observed' };
   if (record.roles.some((role) => role === 'app-to-proxy' || role === 'client-to-proxy')) {
@@ -141,6 +145,12 @@ function socketOwner(world: World, flow: Flow, translation: Translation): KnownO
     ...(isProxy === undefined ? {} : { isProxy }),
     shown: found,
   };
+}
+
+/** Only proxies of the mesh offer its protocols or name a cluster as server name. */
+function sentByMeshProxy(tracker: ConnectionTracker | undefined): boolean {
+  const hello = tracker?.tls?.clientHello;
+  return hello !== undefined && (hello.alpn.some(isMeshProtocol) || (hello.sni !== undefined && parseServerName(hello.sni) !== undefined));
 }
 
 function requestPath(tracker: ConnectionTracker | undefined): { requestPath?: string } {

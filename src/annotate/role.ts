@@ -22,6 +22,8 @@ export interface RoleFacts {
   readonly requestPath?: string;
   /** Is the destination an endpoint of Envoy's configuration? */
   readonly isEndpoint: boolean;
+  /** conntrack kept a mark for it: with TPROXY and ambient the proxy marks what it opens towards the application. */
+  readonly marked: boolean;
 }
 
 /** The roles of a connection, mostly one; `unknown` where several fit. */
@@ -64,6 +66,8 @@ function onLoopback(facts: RoleFacts): Leg {
     const known = probeOrTelemetry(facts);
     if (known !== undefined) return known;
   }
+  if (facts.marked && ports.captures) return 'proxy-to-app';
+  if (facts.rule.verdict === 'unknown') return 'unknown';
   if (source.ip === destination.ip || (place.sourceIsOurs && place.destinationIsOurs)) return 'app-to-self';
   return 'unknown';
 }

@@ -34,6 +34,8 @@ export interface RuleQuestion {
   /** Did conntrack say it, or the wire? */
   readonly seenBy: 'conntrack' | 'wire';
   readonly midstream: boolean;
+  /** The bytes show that the proxy sent it (a ClientHello of the mesh). */
+  readonly sentByProxy: boolean;
 }
 
 export interface Judgement {
@@ -109,7 +111,35 @@ function outcomesOf(held: RulesHeld, question: RuleQuestion): readonly Possible[
     state: 'NEW',
     routing: held.routing,
   });
-  return possibilities(evaluation, held.sets, owner);
+  const found = possibilities(evaluation, held.sets, owner);
+  // A foreign source is the proxy's transparent socket, which marks what it sends by itself.
+  return output && place.out === 'lo' && place.sourceIsOurs ? found.map((outcome) => loopedIn(outcome, held, question)) : found;
+}
+
+/**
+ * What leaves over lo comes in again, with the mark that it was given: TPROXY takes it there. (nat has been asked already and is not asked again.)
+ * Source: Linux drivers/net/loopback.c loopback_xmit() keeps skb->mark; the rules of istio-iptables for TPROXY.
+ */
+function loopedIn(outcome: Possible, held: RulesHeld, question: RuleQuestion): Possible {
+  if (outcome.verdict !== 'ACCEPT' || question.protocol !== 'tcp' || !held.sets.some(hasTproxy)) return outcome;
+  const { source, destination, owner } = question;
+  const packet = { protocol: question.protocol, source: { ip: source.ip, port: source.port }, destination: { ip: destination.ip, port: destination.port } };
+  for (const named of ownersNamed(held.sets)) {
+    const sent = evaluate(held.sets, { ...packet, hook: 'OUTPUT', out: 'lo', owner: { ...named, ...owner }, mark: 0, tcpFlags: 0x02, state: 'NEW' });
+    if (typeof sent.mark !== 'number' || sent.mark === 0 || !sameSteps(sent.steps, outcome.steps)) continue;
+    const back = evaluate(held.sets, { ...packet, hook: 'PREROUTING', in: 'lo', owner: 'none', mark: sent.mark, tcpFlags: 0x02, state: 'NEW', routing: held.routing });
+    if (back.verdict !== 'TPROXY') continue;
+    return { ...outcome, verdict: 'TPROXY', port: back.to?.port, steps: [...outcome.steps, ...back.steps.filter((step) => step.table !== 'nat')] };
+  }
+  return outcome;
+}
+
+function hasTproxy(set: RuleSet): boolean {
+  return set.tables.some((table) => table.chains.some((chain) => chain.rules.some((rule) => rule.target?.kind === 'tproxy')));
+}
+
+function sameSteps(a: readonly RuleStep[], b: readonly RuleStep[]): boolean {
+  return a.length === b.length && a.every((step, i) => step.table === b[i]!.table && step.chain === b[i]!.chain && step.index === b[i]!.index);
 }
 
 function possibilities(evaluation: Evaluation, sets: readonly RuleSet[], owner: Owner | undefined): readonly Possible[] {
@@ -143,6 +173,7 @@ function isNamed(owner: Owner, sets: readonly RuleSet[]): boolean {
 /** Can this have happened, given what was seen? */
 function fits(outcome: Possible, question: RuleQuestion): boolean {
   const { seen, destination } = question;
+  if (question.sentByProxy && outcome.byNamedOwner === false) return false;
   if (seen === undefined || outcome.verdict === 'unknown') return true;
   if (seen === 'untouched') {
     // A redirect to the port that it had anyway leaves the tuple alone; TPROXY always does.
@@ -160,7 +191,9 @@ function settle(left: readonly Possible[], question: RuleQuestion, held: RulesHe
   const undecided = left.find((outcome) => outcome.verdict === 'unknown');
   if (undecided !== undefined || left.some((outcome) => outcome.verdict !== first.verdict || outcome.port !== first.port)) {
     const reason = undecided?.reason ?? dependence(left);
-    return seen === undefined ? { verdict: 'unknown', evidence: 'ambiguous', reason, steps } : { ...withoutRules(seen, reason), steps };
+    // That the tuple stayed tells ACCEPT from REDIRECT, not from TPROXY.
+    const told = seen !== undefined && (seen !== 'untouched' || left.every((outcome) => outcome.verdict === 'ACCEPT' || outcome.verdict === 'unknown'));
+    return told ? { ...withoutRules(seen, reason), steps } : { verdict: 'unknown', evidence: 'ambiguous', reason, steps };
   }
   const lossy = held.sets.some((set) => set.lossy);
   const reason: Reason | undefined = left.some((outcome) => outcome.steps.length !== steps.length)
