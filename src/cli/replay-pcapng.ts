@@ -135,7 +135,7 @@ function writeAgain(captures: readonly string[], found: FirstPackets, writer: Pa
   const bundles: Bundle[] = [];
   const origins: Origin[] = [];
   for (const path of captures.flatMap(expandRecording)) {
-    const input = openInput(path, { base });
+    const input = openInput(path, { base, keepComments: true });
     if (input.kind === 'capture') {
       origins.push({ source: input.source, netns: BARE, label: undefined });
       continue;
@@ -143,7 +143,7 @@ function writeAgain(captures: readonly string[], found: FirstPackets, writer: Pa
     bundles.push(input.bundle);
     for (const entry of input.bundle.manifest.namespaces)
       for (const snapshot of snapshotsOf(entry, 'packets')) {
-        const source = snapshot.path === undefined ? undefined : input.bundle.openPackets(snapshot.path, { base });
+        const source = snapshot.path === undefined ? undefined : input.bundle.openPackets(snapshot.path, { base, keepComments: true });
         if (source !== undefined)
           origins.push({
             source,

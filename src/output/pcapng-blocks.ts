@@ -10,6 +10,7 @@ const NRB = 4;
 const EPB = 6;
 const BYTE_ORDER_MAGIC = 0x1a2b3c4d;
 const OPT_COMMENT = 1;
+const EPB_FLAGS = 2;
 const SHB_USERAPPL = 4;
 const IF_NAME = 2;
 const IF_TSRESOL = 9;
@@ -119,12 +120,18 @@ export interface PacketBlock {
   readonly seconds: number;
   readonly nanoseconds: number;
   readonly wireLength: number;
-  readonly comment: string | undefined;
+  readonly comments: readonly string[];
+  /** Which way the packet went: 0 unknown, 1 in, 2 out. */
+  readonly direction: number;
 }
 
 /** A packet: `frame` is what was captured of it. */
-export function enhancedPacket(frame: Uint8Array, { interfaceId, seconds, nanoseconds, wireLength, comment }: PacketBlock): Buffer {
-  const options = comment === undefined ? [] : [textOption(OPT_COMMENT, comment)];
+export function enhancedPacket(
+  frame: Uint8Array,
+  { interfaceId, seconds, nanoseconds, wireLength, comments, direction }: PacketBlock,
+): Buffer {
+  const options = comments.map((comment) => textOption(OPT_COMMENT, comment));
+  if (direction !== 0) options.push({ code: EPB_FLAGS, value: Uint8Array.of(direction, 0, 0, 0) });
   const block = newBlock(EPB, 20 + padded(frame.length) + optionsLength(options));
   const { high, low } = splitNanoseconds(seconds, nanoseconds);
   block.writeUInt32LE(interfaceId, 8);

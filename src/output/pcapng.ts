@@ -24,6 +24,10 @@ export interface PacketBatch {
   readonly wireLength: Int32Array;
   readonly timeNs: Float64Array;
   readonly interfaceId: Int32Array;
+  /** 0 unknown, 1 in, 2 out. */
+  readonly direction?: Uint8Array;
+  /** Comments that the recording holds itself. */
+  readonly comments?: ReadonlyMap<number, readonly string[]> | undefined;
 }
 
 export interface PcapngOptions {
@@ -62,7 +66,8 @@ export function writePcapng(source: PacketInput, writer: Writer, options: Pcapng
           seconds: Math.max(0, second + source.base.epochSeconds),
           nanoseconds: Math.round(timeNs - second * 1e9),
           wireLength: batch.wireLength[i]!,
-          comment: options.verdictOf(batch, i),
+          comments: commentsOf(batch, i, options.verdictOf(batch, i)),
+          direction: batch.direction?.[i] ?? 0,
         }),
       );
     }
@@ -73,9 +78,17 @@ export function writePcapng(source: PacketInput, writer: Writer, options: Pcapng
   return packets;
 }
 
+/** How our own comments begin: an earlier verdict is replaced. */
+const OURS = 'sidetrace ';
+
+function commentsOf({ comments }: PacketBatch, i: number, verdict: string | undefined): readonly string[] {
+  const own = comments?.get(i)?.filter((comment) => !comment.startsWith(OURS)) ?? [];
+  return verdict === undefined ? own : [...own, verdict];
+}
+
 /** What we say of a flow in a packet comment: role, rule, what Envoy did, where its path goes on. */
 export function flowComment(flow: FlowRecord): string {
-  const parts = [`sidetrace ${flow.id}`, flow.roles.map((role) => roleNames[role]).join(' + ')];
+  const parts = [`${OURS}${flow.id}`, flow.roles.map((role) => roleNames[role]).join(' + ')];
   const { rule, envoy, tls } = flow;
   if (rule !== undefined) {
     const by = decidingRule(flow);
