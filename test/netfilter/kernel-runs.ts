@@ -4,6 +4,8 @@
 import { formatV4, formatV6 } from '../../src/net/address.ts';
 
 export interface Run {
+  /** The packet, as the kernel's trace numbers it: the same through the chains of a hook. */
+  readonly id: string;
   readonly table: string;
   /** The chain that the run began in: a base chain, or one below it where the base chain's own rules did not match. */
   readonly chain: string;
@@ -40,6 +42,7 @@ export function parseRuns(text: string): Run[] {
       const family = ip.readUInt8(0) >> 4 === 4 ? 4 : 6;
       const protocol = ip.readUInt8(family === 4 ? 9 : 6);
       const run: Run = {
+        id: id!,
         table: table!,
         chain: chain!,
         family,
