@@ -57,6 +57,9 @@ const sectionTypes: { readonly [type: string]: SectionName } = {
   SecretsConfigDump: 'secrets',
 };
 
+/** So many strange parts are named in a message. */
+const MAX_SHOWN = 3;
+
 /** `?resource=` prints the entries of one list, each by its own type. */
 const entryTypes: { readonly [type: string]: { readonly section: SectionName; readonly list: string } } = {
   StaticListener: { section: 'listeners', list: 'static_listeners' },
@@ -312,6 +315,12 @@ function parseJson(text: string, what: string): unknown {
   }
 }
 
+function pushTo<K>(map: Map<K, Json[]>, key: K, message: Json): void {
+  const list = map.get(key);
+  if (list === undefined) map.set(key, [message]);
+  else list.push(message);
+}
+
 function shown(value: unknown): string {
   return value === null
     ? 'null'
@@ -346,18 +355,19 @@ export function parseConfigDump(input: string | object, meta: ConfigMeta): Envoy
     const type = shortType(textAt(message, '@type') ?? '');
     const section = Object.hasOwn(sectionTypes, type) ? sectionTypes[type] : undefined;
     const entry = Object.hasOwn(entryTypes, type) ? entryTypes[type] : undefined;
-    if (message === undefined) unknown.push(shown(part));
-    else if (section !== undefined) sections.set(section, [...(sections.get(section) ?? []), message]);
-    else if (entry !== undefined) entries.set(type, [...(entries.get(type) ?? []), message]);
-    else unknown.push(type);
+    if (message === undefined) {
+      if (unknown.length < MAX_SHOWN) unknown.push(shown(part));
+    } else if (section !== undefined) pushTo(sections, section, message);
+    else if (entry !== undefined) pushTo(entries, type, message);
+    else if (unknown.length < MAX_SHOWN) unknown.push(type);
   }
   for (const [type, list] of entries) {
     const entry = entryTypes[type]!;
-    sections.set(entry.section, [...(sections.get(entry.section) ?? []), { [entry.list]: list }]);
+    pushTo(sections, entry.section, { [entry.list]: list });
   }
   if (sections.size === 0)
     throw new EnvoyConfigError(
-      `Cannot read an Envoy config_dump: parts such as ListenersConfigDump are wanted in "configs", ${unknown.length === 0 ? 'none are' : `"${unknown.slice(0, 3).join('", "').slice(0, 200)}" is`} there`,
+      `Cannot read an Envoy config_dump: parts such as ListenersConfigDump are wanted in "configs", ${unknown.length === 0 ? 'none are' : `"${unknown.join('", "').slice(0, 200)}" is`} there`,
       'configs',
     );
   return new EnvoyConfig(sections, meta);

@@ -5,7 +5,7 @@ import { EnvoyConfigError } from './json.ts';
 const MAX_LENGTH = 96 * 1024 * 1024;
 /** Below this a text cannot hold enough values to hurt, so they are not counted. */
 const COUNTED_LENGTH = 4 * 1024 * 1024;
-const MAX_VALUES = 4_000_000;
+const MAX_VALUES = 2_200_000;
 const MAX_DEPTH = 200;
 
 /** @throws {EnvoyConfigError} when the text is too long, holds too many values, or nests too deep */
