@@ -1,14 +1,22 @@
 /**
- * Heads of HTTP/1.0 and HTTP/1.1 messages: the start line and the header fields, and from them the length of the body, so that the caller knows where the next head begins.
+ * Heads of HTTP/1.0 and HTTP/1.1 messages: the start line and the header fields, of which those that frame the message are read at once.
  *
  * In      bytes; a head may begin anywhere in them and may be cut.
  * Out     a head, or that it is incomplete, or that this is no HTTP/1.
- * Not     reads no body; chunks are http1-chunked.ts.
- * Source  RFC 9112 (messages, section 6 body length), RFC 9110 (fields).
+ * Not     reads no body; how it ends is http1-body.ts, chunks are http1-chunked.ts.
+ * Source  RFC 9112 (messages), RFC 9110 (fields).
  */
 import { type HeaderField, latin1, MAX_FIELDS, MAX_HEAD_LENGTH } from './header-field.ts';
-
-export type Http1Version = 'HTTP/1.0' | 'HTTP/1.1';
+import {
+  type Http1Version,
+  isToken,
+  lineFeed,
+  looksLikeHttp1,
+  METHODS,
+  parseStartLine,
+  type StartLine,
+  startLineOf,
+} from './http1-start-line.ts';
 
 interface Http1Message {
   readonly protocol: Http1Version;
@@ -46,22 +54,11 @@ export interface Http1Response extends Http1Message {
 }
 
 export type Http1Head = Http1Request | Http1Response;
-
-/** How a message's body ends. `tunnel`: what follows is no HTTP any more. `invalid`: nobody can say where the next message begins. */
-export type Http1Body =
-  | { readonly kind: 'none' | 'chunked' | 'until-close' | 'tunnel' | 'invalid' }
-  | { readonly kind: 'length'; readonly length: number };
-
 const LF = 0x0a;
 const CR = 0x0d;
 const SPACE = 0x20;
 const TAB = 0x09;
 const COLON = 0x3a;
-const MAX_METHOD_LENGTH = 32;
-
-const METHODS = new Set(
-  'GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK SEARCH REPORT PURGE'.split(' '),
-);
 
 /** Names worth sharing: one string for all messages, whatever their case on the wire. */
 const names = new Map<string, string>();
@@ -101,52 +98,6 @@ for (const name of [
   names.set(name, name.toLowerCase());
   names.set(name.toLowerCase(), name.toLowerCase());
 }
-
-function isTokenByte(byte: number): boolean {
-  if (byte < 0x21 || byte > 0x7e) return false;
-  if (byte >= 0x61) return byte !== 0x7b && byte !== 0x7d;
-  if (byte >= 0x5b && byte <= 0x5d) return false;
-  // "(),/:;<=>?@ are separators
-  return byte !== 0x22 && byte !== 0x28 && byte !== 0x29 && byte !== 0x2c && byte !== 0x2f && !(byte >= 0x3a && byte <= 0x40);
-}
-
-/** `HTTP/1.` or as much of it as there is. */
-function isVersionPrefix(bytes: Uint8Array, start: number, end: number): boolean {
-  const text = 'HTTP/1.';
-  for (let i = 0; i < text.length && start + i < end; i++) if (bytes[start + i] !== text.charCodeAt(i)) return false;
-  return true;
-}
-
-/**
- * Could an HTTP/1 message begin at `start`? Looks at the method, or at `HTTP/1.`, only.
- *
- * @returns `'incomplete'` while every byte so far fits and more are needed
- */
-export function looksLikeHttp1(bytes: Uint8Array, start: number, end: number): 'request' | 'response' | 'incomplete' | 'not-http' {
-  if (isVersionPrefix(bytes, start, end)) return end - start >= 7 ? 'response' : 'incomplete';
-  const limit = Math.min(end, start + MAX_METHOD_LENGTH + 1);
-  for (let i = start; i < limit; i++) {
-    const byte = bytes[i]!;
-    if (byte === SPACE) return i === start ? 'not-http' : 'request';
-    if (!isTokenByte(byte)) return 'not-http';
-  }
-  return limit === end ? 'incomplete' : 'not-http';
-}
-
-/**
- * Does a message with a whole and well-formed start line begin at `start`? Stricter than {@link looksLikeHttp1}: for finding the place again after something was lost.
- * Methods must be registered ones (RFC 9110 section 9, WebDAV).
- */
-export function isHttp1Start(bytes: Uint8Array, start: number, end: number): 'request' | 'response' | undefined {
-  const kind = looksLikeHttp1(bytes, start, end);
-  if (kind !== 'request' && kind !== 'response') return undefined;
-  const lineEnd = lineFeed(bytes, start, Math.min(end, start + MAX_HEAD_LENGTH));
-  if (lineEnd === -1) return undefined;
-  const line = startLineOf(bytes, start, lineEnd);
-  if (line === undefined) return undefined;
-  return line.kind === 'response' || METHODS.has(line.method) ? line.kind : undefined;
-}
-
 /** The index after the empty line that ends a head, or -1. Starts looking at `from`, which may lie up to three bytes before what is new. A line may end with LF alone (RFC 9112 section 2.2). */
 export function findHttp1HeadEnd(bytes: Uint8Array, from: number, end: number): number {
   for (let i = from; i < end; i++) {
@@ -156,48 +107,6 @@ export function findHttp1HeadEnd(bytes: Uint8Array, from: number, end: number): 
   }
   return -1;
 }
-
-type StartLine =
-  | { kind: 'request'; method: string; target: string; protocol: Http1Version }
-  | { kind: 'response'; status: number; protocol: Http1Version };
-
-function versionOf(digit: number): Http1Version | undefined {
-  return digit === 0x31 ? 'HTTP/1.1' : digit === 0x30 ? 'HTTP/1.0' : undefined;
-}
-
-/** The start line in `text[0, end)`, without its line end. */
-function parseStartLine(text: string, end: number): StartLine | undefined {
-  if (text.startsWith('HTTP/1.')) {
-    const protocol = versionOf(text.charCodeAt(7));
-    const status = Number(text.slice(9, 12));
-    const after = text.charCodeAt(12);
-    const fits = text.charCodeAt(8) === SPACE && status >= 100 && status <= 999 && (end === 12 || (end > 12 && after === SPACE));
-    return protocol === undefined || !fits ? undefined : { kind: 'response', status, protocol };
-  }
-  const versionAt = end - 9;
-  const space = text.indexOf(' ');
-  if (space < 1 || space > MAX_METHOD_LENGTH || versionAt <= space + 1 || !text.startsWith(' HTTP/1.', versionAt)) return undefined;
-  const protocol = versionOf(text.charCodeAt(end - 1));
-  const method = text.slice(0, space);
-  if (protocol === undefined || text.indexOf(' ', space + 1) !== versionAt || !isToken(method)) return undefined;
-  return { kind: 'request', method, target: text.slice(space + 1, versionAt), protocol };
-}
-
-function lineFeed(bytes: Uint8Array, start: number, end: number): number {
-  for (let i = start; i < end; i++) if (bytes[i] === LF) return i;
-  return -1;
-}
-
-function startLineOf(bytes: Uint8Array, start: number, lineEnd: number): StartLine | undefined {
-  const end = lineEnd > start && bytes[lineEnd - 1] === CR ? lineEnd - 1 : lineEnd;
-  return parseStartLine(latin1(bytes, start, end), end - start);
-}
-
-/** Is `bytes[start, lineEnd)`, with or without CR at its end, a request line of HTTP/1.0 or HTTP/1.1? */
-export function isHttp1RequestLine(bytes: Uint8Array, start: number, lineEnd: number): boolean {
-  return startLineOf(bytes, start, lineEnd)?.kind === 'request';
-}
-
 function skipEmptyLines(bytes: Uint8Array, start: number, end: number): number {
   let at = start;
   while (at < end && (bytes[at] === LF || (bytes[at] === CR && bytes[at + 1] === LF && at + 1 < end))) at += bytes[at] === LF ? 1 : 2;
@@ -358,12 +267,6 @@ function framingName(text: string, at: number): (typeof FRAMING_NAMES)[number] |
       return name;
   return undefined;
 }
-
-function isToken(text: string): boolean {
-  for (let i = 0; i < text.length; i++) if (!isTokenByte(text.charCodeAt(i))) return false;
-  return text.length > 0;
-}
-
 function trimField(text: string, start: number, end: number): string {
   let from = start;
   let to = end;
@@ -385,48 +288,4 @@ function combineLength(before: number, value: string): number {
     length = length === -1 || length === given ? given : Number.NaN;
   }
   return length;
-}
-
-const NONE: Http1Body = { kind: 'none' };
-const CHUNKED: Http1Body = { kind: 'chunked' };
-const UNTIL_CLOSE: Http1Body = { kind: 'until-close' };
-const TUNNEL: Http1Body = { kind: 'tunnel' };
-const INVALID: Http1Body = { kind: 'invalid' };
-
-/**
- * How the body after a head ends.
- *
- * @param requestMethod of a response: the method of the request it answers, `undefined` when that is unknown (the answer then is the one for GET)
- *
- * Source: RFC 9112 section 6.3; CONNECT: RFC 9110 section 9.3.6. A CONNECT request is a `tunnel` until its response says otherwise.
- */
-export function http1Body(head: Http1Head, requestMethod?: string): Http1Body {
-  if (head.cut) return INVALID;
-  if (head.kind === 'response') {
-    if (head.status === 101) return TUNNEL;
-    if (requestMethod === 'HEAD' || head.status < 200 || head.status === 204 || head.status === 304) return NONE;
-    if (requestMethod === 'CONNECT' && head.status < 300) return TUNNEL;
-  } else if (head.method === 'CONNECT') return TUNNEL;
-  if (head.transferCoding === 'chunked') return CHUNKED;
-  if (head.transferCoding === 'other') return head.kind === 'response' ? UNTIL_CLOSE : INVALID;
-  if (Number.isNaN(head.contentLength)) return INVALID;
-  if (head.contentLength === 0) return NONE;
-  if (head.contentLength > 0) return { kind: 'length', length: head.contentLength };
-  return head.kind === 'response' ? UNTIL_CLOSE : NONE;
-}
-
-const ABSOLUTE = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)(.*)$/i;
-
-/**
- * Whom a request asks and for what: the authority of the target when it has one, else of Host (RFC 9112 section 3.2.2); `path` with its query.
- * `undefined` is unknown or, for the path of CONNECT, none.
- */
-export function requestTarget(head: Http1Request): { authority: string | undefined; path: string | undefined } {
-  const { host, target } = head;
-  if (target === undefined || target.startsWith('/') || target === '*') return { authority: host, path: target };
-  if (head.method === 'CONNECT') return { authority: target, path: undefined };
-  const absolute = ABSOLUTE.exec(target);
-  if (absolute === null) return { authority: host, path: target };
-  const rest = absolute[2]!;
-  return { authority: absolute[1]!, path: rest.startsWith('/') ? rest : `/${rest}` };
 }

@@ -1,7 +1,7 @@
 /**
  * What protocol a connection speaks, judged by its first bytes, as Envoy's inspectors judge it; and, of a connection that was joined late, by the first segment that cannot be mistaken.
  */
-import { isHttp1RequestLine, isHttp1Start, looksLikeHttp1 } from '../decode/http1.ts';
+import { isHttp1RequestLine, isHttp1Start, looksLikeHttp1 } from '../decode/http1-start-line.ts';
 import { isHttp2Frames, looksLikeHttp2Preface } from '../decode/http2.ts';
 import { looksLikeClientHello, parseTlsRecordHeader, TLS_APPLICATION_DATA, TLS_RECORD_HEADER_LEN } from '../decode/tls.ts';
 

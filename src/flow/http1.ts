@@ -1,24 +1,20 @@
 /**
  * HTTP/1 on one connection: follows the heads and bodies of both directions and pairs responses with requests.
  *
- * Responses come in the order of the requests (RFC 9112 section 9.3.2), and each begins with the byte after what the server had sent when its request came, or after the
- * response before it: a response that begins elsewhere answers a request that was not seen. After a loss the reading goes on at the next segment that begins with a start line.
+ * After a loss the reading goes on at the next segment that begins with a start line.
+ * A request that arrives while the end of the response before it is unknown ends that response: the client had it.
  */
-import type { HeaderField } from '../decode/header-field.ts';
 import { MAX_HEAD_LENGTH } from '../decode/header-field.ts';
 import type { Http1Head, Http1Request, Http1Response } from '../decode/http1.ts';
-import {
-  findHttp1HeadEnd,
-  http1Body,
-  isHttp1Start,
-  looksLikeHttp1,
-  parseCutHttp1Head,
-  parseHttp1Head,
-  requestTarget,
-} from '../decode/http1.ts';
+import { findHttp1HeadEnd, parseCutHttp1Head, parseHttp1Head } from '../decode/http1.ts';
+import { http1Body } from '../decode/http1-body.ts';
 import { ChunkedBody } from '../decode/http1-chunked.ts';
-import type { Conversation, Exchange, ExchangeLog, HttpVersion, RequestHead, ResponseHead, StreamEnd } from './http.ts';
+import { isHttp1Start, looksLikeHttp1 } from '../decode/http1-start-line.ts';
+import type { Conversation, Exchange, ExchangeLog, StreamEnd } from './http.ts';
+import { Http1RequestHead, Http1ResponseHead } from './http1-heads.ts';
+import { Http1Pairing } from './http1-pairing.ts';
 import { Http2Conversation } from './http2.ts';
+import { KeptBytes } from './kept-bytes.ts';
 import type { BufferBudget, TcpStream } from './stream.ts';
 
 /**
@@ -27,19 +23,10 @@ import type { BufferBudget, TcpStream } from './stream.ts';
  */
 type State = 'head' | 'unsure' | 'length' | 'chunked' | 'until-close' | 'tunnel' | 'lost';
 
-const MAX_WAITING = 1024;
-
-interface Waiting {
-  readonly exchange: Exchange;
-  /** Where in the server's stream the response begins. */
-  responseOffset: number;
-}
-
 class Side {
   state: State = 'head';
   /** Start of a head that is not complete yet. */
-  carry: Uint8Array | undefined;
-  carryLength = 0;
+  readonly kept: KeptBytes;
   headStartNs = 0;
   /** Stream offset of its first byte. */
   headOffset = 0;
@@ -58,29 +45,25 @@ class Side {
   lastNs = 0;
   resynced = false;
   ended = false;
+
+  constructor(budget: BufferBudget, midstream: boolean) {
+    this.kept = new KeptBytes(MAX_HEAD_LENGTH, budget);
+    this.resynced = midstream;
+    if (midstream) this.state = 'lost';
+  }
 }
 
 export class Http1Conversation implements Conversation {
   readonly #log: ExchangeLog;
   readonly #streams: readonly [TcpStream, TcpStream];
-  readonly #budget: BufferBudget;
-  readonly #sides: readonly [Side, Side] = [new Side(), new Side()];
-  /** Requests without a final response, oldest first. */
-  #waiting: Waiting[] = [];
-  /** Older requests than those, whose responses will come first. */
-  #forgotten = 0;
-  /** Where in the server's stream the response to any request must at least begin. */
-  #earliest = 0;
+  readonly #sides: readonly [Side, Side];
+  readonly #pairing = new Http1Pairing();
   #successor: Http2Conversation | undefined;
 
   constructor(log: ExchangeLog, streams: readonly [TcpStream, TcpStream], budget: BufferBudget, midstream: boolean) {
     this.#log = log;
     this.#streams = streams;
-    this.#budget = budget;
-    for (const side of this.#sides) {
-      side.resynced = midstream;
-      if (midstream) side.state = 'lost';
-    }
+    this.#sides = [new Side(budget, midstream), new Side(budget, midstream)];
   }
 
   /** The connection went on as HTTP/2 after `Upgrade: h2c`. */
@@ -119,7 +102,7 @@ export class Http1Conversation implements Conversation {
     side.lastNs = timeNs;
     if (side.state === 'unsure') this.#decide(direction, side, false, timeNs);
     if (side.state === 'head') {
-      if (side.carryLength > 0) this.#cutHead(direction, side, timeNs);
+      if (side.kept.length > 0) this.#cutHead(direction, side, timeNs);
       else side.state = 'lost';
     } else if (side.state === 'length') {
       const more = length - side.left;
@@ -153,7 +136,7 @@ export class Http1Conversation implements Conversation {
     if (side.ended) return;
     side.ended = true;
     const { lastNs } = this.#streams[direction];
-    if (side.state === 'head' && side.carryLength > 0) this.#cutHead(direction, side, lastNs);
+    if (side.state === 'head' && side.kept.length > 0) this.#cutHead(direction, side, lastNs);
     if (side.state === 'unsure' && how === 'finished') this.#decide(direction, side, side.sure !== 'until-close', lastNs);
     const exchange = side.exchange;
     if (exchange !== undefined) {
@@ -167,11 +150,10 @@ export class Http1Conversation implements Conversation {
 
   /** No response will come any more. */
   #endAll(): void {
-    for (const exchange of [...this.#waiting.map((waiting) => waiting.exchange), this.#sides[0].exchange, this.#sides[1].exchange]) {
+    for (const exchange of [...this.#pairing.giveUp(), this.#sides[0].exchange, this.#sides[1].exchange]) {
       // a tunnel's other half may still be open
       if (exchange !== undefined && !(exchange.tunnel && !this.#sides[0].ended)) exchange.done = true;
     }
-    this.#waiting = [];
   }
 
   #skippable(side: Side): number {
@@ -181,78 +163,59 @@ export class Http1Conversation implements Conversation {
   }
 
   #readHead(direction: 0 | 1, side: Side, bytes: Uint8Array, start: number, end: number, timeNs: number, pieceStart: number): number {
+    if (side.kept.length > 0) return this.#readKeptHead(direction, side, bytes, start, end, timeNs, pieceStart);
     let at = start;
-    if (side.carryLength === 0) {
-      while (at < end && (bytes[at] === 0x0d || bytes[at] === 0x0a)) at++;
-      if (at === end) return end;
-      side.headStartNs = timeNs;
-      side.headOffset = this.#streams[direction].offset + (at - pieceStart);
-      side.answered = this.#answeredSoFar();
-      const head = parseHttp1Head(bytes, at, end);
-      if (head === 'incomplete') return this.#carry(direction, side, bytes, at, end, timeNs);
-      if (head === 'not-http') {
-        this.#lose(direction, side);
-        return at;
-      }
+    while (at < end && (bytes[at] === 0x0d || bytes[at] === 0x0a)) at++;
+    if (at === end) return end;
+    side.headStartNs = timeNs;
+    side.headOffset = this.#streams[direction].offset + (at - pieceStart);
+    side.answered = this.#answeredSoFar();
+    const head = parseHttp1Head(bytes, at, end);
+    if (head === 'incomplete') {
+      const kept = side.kept.add(bytes, at, end);
+      if (kept === -1) this.#onCutHead(direction, side, parseCutHttp1Head(bytes, at, end), timeNs);
+      else if (side.kept.full) this.#cutHead(direction, side, timeNs);
+      return end;
+    }
+    if (head === 'not-http') this.#lose(direction, side);
+    else {
       at += head.headLength;
       this.#onHead(direction, side, head, timeNs, this.#streams[direction].offset + (at - pieceStart));
-      return at;
     }
-    const before = side.carryLength;
-    at = this.#carry(direction, side, bytes, at, end, timeNs);
-    if (side.state !== 'head' || side.carryLength === 0) return at;
-    const carry = side.carry!;
-    const headEnd = findHttp1HeadEnd(carry, Math.max(0, before - 3), side.carryLength);
+    return at;
+  }
+
+  #readKeptHead(direction: 0 | 1, side: Side, bytes: Uint8Array, start: number, end: number, timeNs: number, pieceStart: number): number {
+    const { kept } = side;
+    const before = kept.length;
+    if (kept.add(bytes, start, end) === -1) {
+      this.#cutHead(direction, side, timeNs);
+      return end;
+    }
+    const headEnd = findHttp1HeadEnd(kept.bytes, Math.max(0, before - 3), kept.length);
     if (headEnd === -1) {
-      const hadLine = carry.subarray(0, before).indexOf(0x0a) !== -1;
+      const hadLine = kept.bytes.subarray(0, before).indexOf(0x0a) !== -1;
       const wrong =
-        looksLikeHttp1(carry, 0, side.carryLength) === 'not-http' ||
-        (!hadLine && parseHttp1Head(carry, 0, side.carryLength) === 'not-http');
-      if (wrong) this.#dropCarry(side);
-      if (wrong) this.#lose(direction, side);
-      else if (side.carryLength >= MAX_HEAD_LENGTH) this.#cutHead(direction, side, timeNs);
-      return at;
+        looksLikeHttp1(kept.bytes, 0, kept.length) === 'not-http' ||
+        (!hadLine && parseHttp1Head(kept.bytes, 0, kept.length) === 'not-http');
+      if (wrong) {
+        kept.release();
+        this.#lose(direction, side);
+      } else if (kept.full) this.#cutHead(direction, side, timeNs);
+      return end;
     }
-    const head = parseHttp1Head(carry, 0, headEnd);
-    this.#dropCarry(side);
-    at = start + headEnd - before;
+    const head = parseHttp1Head(kept.bytes, 0, headEnd);
+    kept.release();
+    const at = start + headEnd - before;
     if (typeof head === 'string') this.#lose(direction, side);
     else this.#onHead(direction, side, head, timeNs, this.#streams[direction].offset + (at - pieceStart));
     return at;
   }
 
-  /** Keeps the start of a head. Returns where reading goes on. */
-  #carry(direction: 0 | 1, side: Side, bytes: Uint8Array, start: number, end: number, timeNs: number): number {
-    const length = Math.min(end - start, MAX_HEAD_LENGTH - side.carryLength);
-    const need = side.carryLength + length;
-    if (side.carry === undefined || side.carry.length < need) {
-      const size = Math.min(MAX_HEAD_LENGTH, Math.max(512, need * 2));
-      const more = size - (side.carry?.length ?? 0);
-      if (more > this.#budget.left) {
-        if (side.carry === undefined) this.#onCutHead(direction, side, parseCutHttp1Head(bytes, start, end), timeNs);
-        else this.#cutHead(direction, side, timeNs);
-        return end;
-      }
-      this.#budget.left -= more;
-      const grown = new Uint8Array(size);
-      if (side.carry !== undefined) grown.set(side.carry.subarray(0, side.carryLength));
-      side.carry = grown;
-    }
-    side.carry.set(bytes.subarray(start, start + length), side.carryLength);
-    side.carryLength = need;
-    return start + length;
-  }
-
-  #dropCarry(side: Side): void {
-    this.#budget.left += side.carry?.length ?? 0;
-    side.carry = undefined;
-    side.carryLength = 0;
-  }
-
   /** The rest of a head is lost: what was there of it is a head that is cut. */
   #cutHead(direction: 0 | 1, side: Side, timeNs: number): void {
-    const head = side.carry === undefined ? undefined : parseCutHttp1Head(side.carry, 0, side.carryLength);
-    this.#dropCarry(side);
+    const head = parseCutHttp1Head(side.kept.bytes, 0, side.kept.length);
+    side.kept.release();
     this.#onCutHead(direction, side, head, timeNs);
   }
 
@@ -276,31 +239,26 @@ export class Http1Conversation implements Conversation {
     exchange.requestHeadBytes = head.cut ? undefined : head.headLength;
     exchange.midstream = side.resynced;
     side.resynced = false;
-    if (this.#waiting.length >= MAX_WAITING) {
-      this.#waiting.shift()!.exchange.done = true;
-      this.#forgotten++;
-    }
-    this.#waiting.push({ exchange, responseOffset: side.answered });
+    this.#pairing.ask(exchange, side.answered);
     this.#beginBody(0, side, exchange, head, undefined, head.expectsContinue, timeNs, bodyOffset);
   }
 
   /** The responses to all that wait were missed. */
   #forgetWaiting(): void {
-    for (const { exchange } of this.#waiting) exchange.done = true;
-    this.#waiting = [];
+    for (const exchange of this.#pairing.giveUp()) exchange.done = true;
     const response = this.#sides[1];
     if (response.exchange !== undefined) response.exchange.done = true;
     response.exchange = undefined;
   }
 
   #onResponse(side: Side, head: Http1Response, timeNs: number, bodyOffset: number): void {
-    const asked = this.#asked(side.headOffset, !side.resynced, head.status);
-    if (head.status < 200 && head.status !== 101) {
+    const final = head.status >= 200 || head.status === 101;
+    const asked = this.#pairing.answer(side.headOffset, { follows: !side.resynced, final });
+    if (!final) {
       if (asked !== undefined) side.resynced = false;
       return;
     }
-    this.#answers(side.headOffset, asked !== undefined);
-    const exchange = asked?.exchange ?? this.#log.add(undefined);
+    const exchange = asked ?? this.#log.add(undefined);
     if (asked === undefined || side.resynced) exchange.midstream = true;
     side.resynced = false;
     exchange.response = new Http1ResponseHead(head);
@@ -333,32 +291,6 @@ export class Http1Conversation implements Conversation {
       this.#streams[0].skip(0);
       this.#settle(exchange);
     }
-  }
-
-  /**
-   * The oldest request that waits, if a response that begins at `offset` answers it. Those that should have been answered before are given up.
-   *
-   * @param follows nothing was lost since the end of the response before
-   */
-  #asked(offset: number, follows: boolean, status: number): Waiting | undefined {
-    if (this.#forgotten > 0 && follows) {
-      if (status >= 200) this.#forgotten--;
-      return undefined;
-    }
-    this.#forgotten = 0;
-    const earliest = follows ? this.#earliest : offset;
-    while (this.#waiting.length > 0 && this.#waiting[0]!.responseOffset < earliest) this.#waiting.shift()!.exchange.done = true;
-    const first = this.#waiting[0];
-    return first !== undefined && first.responseOffset <= offset ? first : undefined;
-  }
-
-  /** A final response begins at `offset`. */
-  #answers(offset: number, paired: boolean): void {
-    // a request that comes to light only now, and was sent before a response to nobody known, may be the one that was answered
-    this.#earliest = paired ? offset : offset + 1;
-    if (!paired) return;
-    this.#waiting.shift();
-    for (const waiting of this.#waiting) waiting.responseOffset = Math.max(waiting.responseOffset, offset);
   }
 
   /** How much the server had sent when the client sent the segment that is being read. */
@@ -459,53 +391,4 @@ export class Http1Conversation implements Conversation {
 
 function expected(direction: 0 | 1): 'request' | 'response' {
   return direction === 0 ? 'request' : 'response';
-}
-
-/** Keeps the head as it came; its fields are made when somebody asks for them. */
-class Http1RequestHead implements RequestHead {
-  readonly protocol: HttpVersion;
-  readonly method: string;
-  readonly scheme = undefined;
-  readonly authority: string | undefined;
-  readonly path: string | undefined;
-  readonly requestId: string | undefined;
-  readonly #head: Http1Request;
-
-  constructor(head: Http1Request) {
-    const { authority, path } = requestTarget(head);
-    this.protocol = head.protocol;
-    this.method = head.method;
-    this.authority = authority;
-    this.path = path;
-    this.requestId = head.requestId;
-    this.#head = head;
-  }
-
-  get headers(): readonly HeaderField[] {
-    return this.#head.fields;
-  }
-
-  get headersComplete(): boolean {
-    return this.#head.fieldsComplete;
-  }
-}
-
-class Http1ResponseHead implements ResponseHead {
-  readonly protocol: HttpVersion;
-  readonly status: number;
-  readonly #head: Http1Response;
-
-  constructor(head: Http1Response) {
-    this.protocol = head.protocol;
-    this.status = head.status;
-    this.#head = head;
-  }
-
-  get headers(): readonly HeaderField[] {
-    return this.#head.fields;
-  }
-
-  get headersComplete(): boolean {
-    return this.#head.fieldsComplete;
-  }
 }

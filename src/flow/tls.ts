@@ -22,6 +22,7 @@ import {
 } from '../decode/tls.ts';
 import { certificateUris } from '../decode/x509-names.ts';
 import type { Conversation } from './http.ts';
+import { KeptBytes } from './kept-bytes.ts';
 import type { BufferBudget } from './stream.ts';
 import type { Burst, Timeline } from './timeline.ts';
 
@@ -54,8 +55,7 @@ class Side {
   length = 0;
   startNs = 0;
   /** Handshake messages in the clear, joined over records. */
-  handshake: Uint8Array | undefined;
-  handshakeLength = 0;
+  readonly handshake: KeptBytes;
   handshakeOver = false;
   encrypted = false;
   alertLevel = -1;
@@ -63,7 +63,8 @@ class Side {
   readonly first: Burst[] = [];
   lost: boolean;
 
-  constructor(lost: boolean) {
+  constructor(budget: BufferBudget, lost: boolean) {
+    this.handshake = new KeptBytes(MAX_HANDSHAKE, budget);
     this.lost = lost;
   }
 }
@@ -79,14 +80,12 @@ export class TlsConversation implements Conversation {
     firstApplicationDataNs: [undefined, undefined],
   };
   readonly #timeline: Timeline;
-  readonly #budget: BufferBudget;
   readonly #sides: readonly [Side, Side];
   #overhead = -1;
 
   constructor(timeline: Timeline, budget: BufferBudget, midstream: boolean) {
     this.#timeline = timeline;
-    this.#budget = budget;
-    this.#sides = [new Side(midstream), new Side(midstream)];
+    this.#sides = [new Side(budget, midstream), new Side(budget, midstream)];
     if (midstream) for (const side of this.#sides) side.handshakeOver = true;
   }
 
@@ -129,7 +128,7 @@ export class TlsConversation implements Conversation {
     const side = this.#sides[direction];
     if (side.type !== -1 && side.length > side.left) this.#timeline.add(direction, side.startNs, side.length - side.left);
     this.#endHandshake(direction, side);
-    this.#release(side);
+    side.handshake.release();
   }
 
   #skippable(side: Side): number {
@@ -238,42 +237,24 @@ export class TlsConversation implements Conversation {
   }
 
   #keepHandshake(side: Side, bytes: Uint8Array, start: number, end: number): void {
-    const length = end - start;
-    const need = side.handshakeLength + length;
-    if (side.handshake === undefined || side.handshake.length < need) {
-      const size = Math.max(need, Math.min(MAX_HANDSHAKE, need * 2));
-      const more = size - (side.handshake?.length ?? 0);
-      if (need > MAX_HANDSHAKE || more > this.#budget.left) {
-        this.#release(side);
-        side.handshakeOver = true;
-        return;
-      }
-      this.#budget.left -= more;
-      const grown = new Uint8Array(size);
-      if (side.handshake !== undefined) grown.set(side.handshake.subarray(0, side.handshakeLength));
-      side.handshake = grown;
-    }
-    side.handshake.set(bytes.subarray(start, end), side.handshakeLength);
-    side.handshakeLength = need;
+    if (side.handshake.add(bytes, start, end) === end - start) return;
+    side.handshake.release();
+    side.handshakeOver = true;
   }
 
   /** Reads the messages that are complete; what is left of the next one stays. */
   #readHandshake(direction: 0 | 1, side: Side): void {
-    const buffer = side.handshake;
-    if (buffer === undefined) return;
+    const { bytes, length: end } = side.handshake;
     let at = 0;
-    while (side.handshakeLength - at >= TLS_HANDSHAKE_HEADER_LEN) {
-      const length = (buffer[at + 1]! << 16) | (buffer[at + 2]! << 8) | buffer[at + 3]!;
+    while (end - at >= TLS_HANDSHAKE_HEADER_LEN) {
+      const length = (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!;
       const start = at + TLS_HANDSHAKE_HEADER_LEN;
-      if (start + length > side.handshakeLength) break;
-      this.#onMessage(direction, buffer[at]!, buffer, start, start + length, false);
+      if (start + length > end) break;
+      this.#onMessage(direction, bytes[at]!, bytes, start, start + length, false);
       at = start + length;
     }
-    if (at === side.handshakeLength) this.#release(side);
-    else if (at > 0) {
-      buffer.copyWithin(0, at, side.handshakeLength);
-      side.handshakeLength -= at;
-    }
+    if (at === end) side.handshake.release();
+    else if (at > 0) side.handshake.drop(at);
   }
 
   #onMessage(direction: 0 | 1, type: number, bytes: Uint8Array, start: number, end: number, cut: boolean): void {
@@ -296,21 +277,12 @@ export class TlsConversation implements Conversation {
   #endHandshake(direction: 0 | 1, side: Side): void {
     if (side.handshakeOver) return;
     this.#readHandshake(direction, side);
-    const buffer = side.handshake;
-    if (
-      buffer !== undefined &&
-      side.handshakeLength > TLS_HANDSHAKE_HEADER_LEN &&
-      (buffer[0] === TLS_CLIENT_HELLO || buffer[0] === TLS_SERVER_HELLO)
-    ) {
-      const length = (buffer[1]! << 16) | (buffer[2]! << 8) | buffer[3]!;
-      this.#onCutHello(direction, buffer, side.handshakeLength, length);
-    }
-    this.#release(side);
+    const { bytes, length } = side.handshake;
+    const isHello = bytes[0] === TLS_CLIENT_HELLO || bytes[0] === TLS_SERVER_HELLO;
+    // what is whole was read just now, so this one is cut
+    if (isHello && length > TLS_HANDSHAKE_HEADER_LEN) this.#onMessage(direction, bytes[0]!, bytes, TLS_HANDSHAKE_HEADER_LEN, length, true);
+    side.handshake.release();
     side.handshakeOver = true;
-  }
-
-  #onCutHello(direction: 0 | 1, buffer: Uint8Array, end: number, length: number): void {
-    if (TLS_HANDSHAKE_HEADER_LEN + length > end) this.#onMessage(direction, buffer[0]!, buffer, TLS_HANDSHAKE_HEADER_LEN, end, true);
   }
 
   #lose(direction: 0 | 1, side: Side): void {
@@ -328,11 +300,5 @@ export class TlsConversation implements Conversation {
     if (typeof header === 'string' || header.length === 0 || header.version < 0x0301) return false;
     side.lost = false;
     return true;
-  }
-
-  #release(side: Side): void {
-    this.#budget.left += side.handshake?.length ?? 0;
-    side.handshake = undefined;
-    side.handshakeLength = 0;
   }
 }

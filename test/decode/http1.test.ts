@@ -1,17 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import {
-  findHttp1HeadEnd,
-  type Http1Head,
-  type Http1Request,
-  http1Body,
-  isHttp1Start,
-  looksLikeHttp1,
-  parseCutHttp1Head,
-  parseHttp1Head,
-  requestTarget,
-} from '../../src/decode/http1.ts';
+import { findHttp1HeadEnd, type Http1Head, type Http1Request, parseCutHttp1Head, parseHttp1Head } from '../../src/decode/http1.ts';
+import { http1Body, requestTarget } from '../../src/decode/http1-body.ts';
+import { isHttp1Start, looksLikeHttp1 } from '../../src/decode/http1-start-line.ts';
 
 const encode = (text: string) => Buffer.from(text, 'latin1');
 
