@@ -18,7 +18,8 @@ export class Progress {
   /** @param bytesTotal 0 when nobody knows */
   update(bytesRead: number, bytesTotal: number): void {
     if (!this.#enabled || bytesTotal <= 0) return;
-    if (this.#bar !== undefined) this.#bar.update(Math.min(bytesRead, bytesTotal), { read: (bytesRead / MEGABYTE).toFixed(0) });
+    if (this.#bar !== undefined)
+      this.#bar.update(Math.min(bytesRead, bytesTotal), { read: (Math.min(bytesRead, bytesTotal) / MEGABYTE).toFixed(0) });
     else if (!this.#loading && Date.now() - this.#begun > PATIENCE_MS) {
       this.#loading = true;
       void this.#show(bytesRead, bytesTotal);

@@ -5,7 +5,8 @@
  * A flow that a rule sent to the proxy is `to-proxy REDIRECTED`, a connection of the proxy's own is `from-proxy FORWARDED`.
  * Source: cilium api/v1/flow/flow.proto (Verdict, TraceObservationPoint), hubble/pkg/printer.
  */
-import type { FlowRecord, Leg, Outcome, PathRecord, Peer } from '../record/record.ts';
+import type { Reason } from '../record/reason.ts';
+import type { FlowRecord, Leg, Outcome, PathRecord, Peer, RuleVerdict } from '../record/record.ts';
 import { flagNames } from './tcp-flags.ts';
 import { formatDuration } from './time-format.ts';
 
@@ -117,9 +118,26 @@ function icmpName(flow: FlowRecord, names: { readonly [type: number]: string }):
   return names[flow.icmp.type] ?? `type ${flow.icmp.type} code ${flow.icmp.code}`;
 }
 
-/** `ISTIO_REDIRECT/1`: the rule that decided, by chain and place. `undefined` when no rule did (a policy, or none known). */
+/** Reasons for which a rule further on may have decided: the steps of such a verdict are those that are sure. */
+const open: ReadonlySet<Reason | undefined> = new Set<Reason | undefined>([
+  'owner-unknown',
+  'mark-unknown',
+  'state-unknown',
+  'interface-unknown',
+  'match-unknown',
+  'match-random',
+  'match-needs-state',
+  'target-unknown',
+]);
+
+/** Are the steps of the verdict all that were taken? Otherwise they end where something is not known. */
+export function stepsAreComplete(rule: RuleVerdict): boolean {
+  return !open.has(rule.reason);
+}
+
+/** `ISTIO_REDIRECT/1`: the rule that decided, by chain and place. `undefined` when no rule did (a policy), or it is not known which. */
 export function decidingRule(flow: FlowRecord): string | undefined {
-  const step = flow.rule?.steps.at(-1);
+  const step = flow.rule !== undefined && stepsAreComplete(flow.rule) ? flow.rule.steps.at(-1) : undefined;
   return step === undefined ? undefined : `${step.chain}/${step.index}`;
 }
 
