@@ -6,6 +6,7 @@ import { formatEndpoint } from '../net/address.ts';
 import type { Decision, Endpoint, Evidence, FlowRecord, Leg, Peer, RuleVerdict } from '../record/record.ts';
 import type { Palette } from './color.ts';
 import { escapeShort, escapeText } from './escape.ts';
+import { stepsAreComplete } from './hubble-event.ts';
 import { formatBytes, plural } from './quantity.ts';
 import type { SinkOptions } from './sink.ts';
 import { formatDuration } from './time-format.ts';
@@ -84,8 +85,11 @@ export interface Detail {
 /** What the rules did with the connection, named by the rule that decided; with `--why`, every rule that it took. */
 export function ruleDetails(rule: RuleVerdict, { palette, why }: SinkOptions): Detail[] {
   const last = rule.steps.at(-1);
-  const by =
-    last === undefined ? palette.dim('no rule matched') : `${escapeText(`${last.table} ${last.chain}`)}${palette.dim('/')}${last.index}`;
+  const named = last === undefined ? '' : `${escapeText(`${last.table} ${last.chain}`)}${palette.dim('/')}${last.index}`;
+  const sure = last === undefined ? palette.dim('· no rule matched') : `by ${named}`;
+  const by = stepsAreComplete(rule)
+    ? sure
+    : palette.dim(last === undefined ? '· by a rule that is not known' : `· by a rule after ${named}`);
   const port = rule.port === undefined ? '' : ` ${palette.yellow(String(rule.port))}`;
   const verdict =
     rule.verdict === 'DROP'
@@ -93,9 +97,7 @@ export function ruleDetails(rule: RuleVerdict, { palette, why }: SinkOptions): D
       : rule.verdict === 'unknown'
         ? palette.yellow(rule.verdict)
         : palette.green(rule.verdict);
-  const details = [
-    { label: 'rule', value: `${verdict}${port} ${last === undefined ? '·' : 'by'} ${by}${grade(rule.evidence, rule.reason, palette)}` },
-  ];
+  const details = [{ label: 'rule', value: `${verdict}${port} ${by}${grade(rule.evidence, rule.reason, palette)}` }];
   if (why)
     for (const step of rule.steps)
       details.push({

@@ -166,7 +166,7 @@ function connectionWalk(flow: FlowRecord, decision: Decision | undefined): strin
     const verdict =
       rule.port === undefined ? rule.verdict : rule.verdict === 'REDIRECT' ? String(rule.port) : `${rule.verdict} ${rule.port}`;
     labels.push(
-      `${RULE_MARK}${rule.steps.length === 0 && rule.verdict === 'ACCEPT' ? 'no rule matched' : verdict}${rule.reason === undefined ? '' : ` (${rule.reason})`}`,
+      `${RULE_MARK}${rule.steps.length === 0 && rule.verdict === 'ACCEPT' && rule.reason === undefined ? 'no rule matched' : verdict}${rule.reason === undefined ? '' : ` (${rule.reason})`}`,
     );
   }
   if (decision?.listener !== undefined) labels.push(`listener ${named(decision.listener)}`);

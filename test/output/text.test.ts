@@ -72,7 +72,7 @@ test('-o text marks what is not sure, with the reason and the candidates', () =>
     envoy: decision,
   });
   const text = printed('text', [flow]);
-  assert.match(text, /rule {6}unknown · no rule matched \(unavailable: owner-unknown\)/);
+  assert.match(text, /rule {6}unknown · by a rule that is not known \(unavailable: owner-unknown\)/);
   assert.match(text, /cluster {3}one of outbound\|80\|v1\|a, outbound\|80\|v2\|a \(ambiguous: weighted\)/);
 });
 
