@@ -30,6 +30,9 @@ const WARMING_MS = 250;
 /** Clocks of packets and of Envoy are the same; stamps are cut to milliseconds. */
 const EARLY_MS = 5;
 
+/** Envoy's own drain time where nothing tells another (Istio sets 45 s). Source: `--drain-time-s`. */
+const DEFAULT_DRAIN_MS = 600_000;
+
 /** Connections name ports at will: remembered for so many. */
 const MAX_PORTS = 4096;
 
@@ -155,9 +158,9 @@ export class EnvoyHistory {
         resource === undefined ? Number.POSITIVE_INFINITY : resource.state === 'static' ? Number.NEGATIVE_INFINITY : updatedMs(resource),
       ),
     );
-    const drainMs = this.nearest(atMs).drainMs;
+    const drainMs = this.nearest(atMs).drainMs ?? DEFAULT_DRAIN_MS;
     // Envoy closes what is left on the old version when the drain time is over.
-    if (since === Number.NEGATIVE_INFINITY || (drainMs !== undefined && since + drainMs < atMs)) return possible;
+    if (since === Number.NEGATIVE_INFINITY || since + drainMs < atMs) return possible;
     const known = new Set(possible.options.map(({ resource }) => (resource === undefined ? undefined : updatedMs(resource))));
     const options = [...possible.options];
     configs.forEach((config, index) => {

@@ -1,9 +1,10 @@
 /** HTTP filters: which of them may answer by themselves or change the route. Source: envoy/extensions/filters/http/. */
+import { extensionOf } from './extension.ts';
 import { type Fault, parseFault } from './fault.ts';
-import { booleanAt, type Json, objectAt, textAt, typedConfig } from './json.ts';
+import { asObject, booleanAt, type Json, objectAt } from './json.ts';
 import { parseRbac, type Rbac } from './rbac.ts';
 
-export type HttpFilter = { readonly name: string; readonly type: string } & (
+export type HttpFilter = { readonly name: string; readonly extension: string } & (
   | { readonly kind: 'router' }
   | { readonly kind: 'fault'; readonly fault: Fault }
   | { readonly kind: 'rbac'; readonly rbac: Rbac }
@@ -12,77 +13,85 @@ export type HttpFilter = { readonly name: string; readonly type: string } & (
   | { readonly kind: 'passive' }
   /** May answer instead of the upstream (authorization, rate limits, …), but leaves the route alone. */
   | { readonly kind: 'may-answer' }
-  /** May also change headers and have the route chosen again. */
+  /** May also have the route chosen again: changed headers alone do not, the route is fixed before the first filter. */
   | { readonly kind: 'may-reroute' }
 );
 
-const passive = new Set([
-  'FilterConfig', 'PluginConfig', 'Compressor', 'Decompressor', 'Gzip', 'Tap', 'GrpcWeb', 'Buffer', 'HeaderMutation', 'AlpnFilter', 'Config', 'PeerMetadataConfig', 'BandwidthLimit', 'IPTagging', 'StatefulSession',
-  'OnDemand', 'SetFilterState', 'Upstream', 'UpstreamCodec', 'FileSystemBufferFilterConfig', 'GrpcStats', 'FilterConfigPerRoute', 'CredentialInjector',
-]); // biome-ignore format: a list
-const passiveNames = new Set([
-  'istio.alpn',
-  'istio.stats',
-  'istio.metadata_exchange',
-  'envoy.filters.http.grpc_stats',
-  'envoy.filters.http.upstream_codec',
-  'connect_baggage',
-  'connect_authority',
-  'istio_authn',
-  'mixer',
-  'waypoint_upstream_peer_metadata',
-  'waypoint_downstream_peer_metadata',
-  'envoy.grpc_web',
-  'envoy.gzip',
+const passive: ReadonlySet<string> = new Set([
+  ...[
+    'grpc_stats',
+    'istio_stats',
+    'stats',
+    'alpn',
+    'metadata_exchange',
+    'peer_metadata',
+    'connect_baggage',
+    'connect_authority',
+    'null_wasm',
+  ],
+  ...[
+    'compressor',
+    'decompressor',
+    'gzip',
+    'buffer',
+    'file_system_buffer',
+    'tap',
+    'grpc_web',
+    'grpc_http1_bridge',
+    'connect_grpc_bridge',
+    'bandwidth_limit',
+  ],
+  ...[
+    'header_mutation',
+    'header_to_metadata',
+    'json_to_metadata',
+    'set_metadata',
+    'set_filter_state',
+    'stateful_session',
+    'ip_tagging',
+    'on_demand',
+  ],
+  ...[
+    'upstream_codec',
+    'dynamic_forward_proxy',
+    'aws_request_signing',
+    'credential_injector',
+    'gcp_authn',
+    'geoip',
+    'original_src',
+    'custom_response',
+  ],
 ]);
-const mayReroute = new Set([
-  'Lua',
-  'LuaPerRoute',
-  'Wasm',
-  'ExternalProcessor',
-  'HeaderToMetadata',
-  'Composite',
-  'GolangFilter',
-  'DynamicModuleFilter',
-  'JsonToMetadata',
-]);
-const mayAnswer = new Set([
-  'JwtAuthentication',
-  'RateLimit',
-  'LocalRateLimit',
-  'OAuth2',
-  'CsrfPolicy',
-  'HealthCheck',
-  'AdmissionControl',
-  'AdaptiveConcurrency',
-  'BasicAuth',
-  'ApiKeyAuth',
-  'CacheConfig',
-  'GrpcJsonTranscoder',
-  'ExtAuthz',
-  'GeoIP',
-  'RateLimitQuota',
+const mayAnswer: ReadonlySet<string> = new Set([
+  ...[
+    'ext_authz',
+    'jwt_authn',
+    'jwt-auth',
+    'basic_auth',
+    'api_key_auth',
+    'oauth2',
+    'csrf',
+    'ratelimit',
+    'local_ratelimit',
+    'rate_limit_quota',
+  ],
+  ...['health_check', 'admission_control', 'adaptive_concurrency', 'cache', 'cdn_loop', 'aws_lambda', 'kill_request'],
 ]);
 
-/** Istio's own filters once ran in Envoy's built-in "null" virtual machine. */
-function isNullVm(config: Json): boolean {
-  const vm = objectAt(objectAt(config, 'config'), 'vm_config');
-  return textAt(vm, 'runtime') === 'envoy.wasm.runtime.null';
+/** Does the filter have the route chosen again after it? */
+function clearsRoute(config: Json): boolean {
+  if (booleanAt(config, 'clear_route_cache') === true) return true;
+  return Object.values(objectAt(config, 'providers') ?? {}).some((provider) => booleanAt(asObject(provider), 'clear_route_cache') === true);
 }
 
+/** A filter that we do not know may do anything. */
 export function parseHttpFilter(message: Json): HttpFilter {
-  const name = textAt(message, 'name') ?? '';
-  const { type, config } = typedConfig(message);
-  const base = { name, type };
-  if (type === 'Router' || name === 'envoy.router' || name === 'envoy.filters.http.router') return { ...base, kind: 'router' };
-  if (type === 'HTTPFault' || name === 'envoy.fault' || name === 'envoy.filters.http.fault')
-    return { ...base, kind: 'fault', fault: parseFault(config) };
-  if (type === 'RBAC' || name === 'envoy.filters.http.rbac') return { ...base, kind: 'rbac', rbac: parseRbac(config) };
-  if (type === 'Cors' || name === 'envoy.cors' || name === 'envoy.filters.http.cors') return { ...base, kind: 'cors' };
-  if (passiveNames.has(name) || (type === 'Wasm' && isNullVm(config))) return { ...base, kind: 'passive' };
-  if (mayReroute.has(type)) return { ...base, kind: 'may-reroute' };
-  if (type === 'ExtAuthz' && booleanAt(config, 'clear_route_cache') === true) return { ...base, kind: 'may-reroute' };
-  if (mayAnswer.has(type) || name === 'jwt-auth') return { ...base, kind: 'may-answer' };
-  if (passive.has(type)) return { ...base, kind: 'passive' };
-  return { ...base, kind: 'may-reroute' };
+  const { name, extension, config } = extensionOf(message);
+  const base = { name, extension };
+  if (extension === 'router' || extension === 'cors') return { ...base, kind: extension };
+  if (extension === 'fault') return { ...base, kind: 'fault', fault: parseFault(config) };
+  if (extension === 'rbac') return { ...base, kind: 'rbac', rbac: parseRbac(config) };
+  if (clearsRoute(config)) return { ...base, kind: 'may-reroute' };
+  if (passive.has(extension)) return { ...base, kind: 'passive' };
+  return { ...base, kind: mayAnswer.has(extension) ? 'may-answer' : 'may-reroute' };
 }

@@ -28,7 +28,7 @@ function ends(connection: ConnectionDecision, way: ConnectionWay): Alternative[]
   if (last === undefined || last.kind !== 'tcp')
     return [{ ...base, outcome: 'unknown', doubt: way.doubt ?? (last?.kind === 'http' ? 'no-request-seen' : 'filter-unknown') }];
   let denied: Three = false;
-  let unsure = false;
+  let unsure: 'outcome' | 'route' | undefined;
   let bySni = false;
   const subject = {
     source: facts.source,
@@ -42,7 +42,8 @@ function ends(connection: ConnectionDecision, way: ConnectionWay): Alternative[]
       const refused = not(filter.rbac.allows(subject));
       if (denied !== true && refused !== false) denied = refused;
     } else if (filter.kind === 'sni-cluster') bySni = true;
-    else if (filter.kind === 'unknown') unsure = true;
+    else if (filter.kind === 'may-close') unsure ??= 'outcome';
+    else if (filter.kind === 'unknown') unsure = 'route';
   }
   const clusters = clusterNames(last.proxy, bySni, facts.serverName);
   if (clusters === undefined)
@@ -54,7 +55,7 @@ function ends(connection: ConnectionDecision, way: ConnectionWay): Alternative[]
         ...end,
         cluster,
         ...(clusters.because === undefined ? {} : { because: clusters.because }),
-        ...(unsure ? { unsure: 'route' as const } : {}),
+        ...(unsure === undefined ? {} : { unsure }),
       }),
     ),
   );

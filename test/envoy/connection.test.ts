@@ -285,6 +285,9 @@ test('history: a listener that was removed between two readings may or may not h
 test('history: a connection from before the recording is doubted only as long as an older listener may drain', () => {
   const base = makeConfig({ dynamic: [now('a', 80, '06:02:00', 'new')] });
   assert.equal(base.drainMs, undefined);
+  const unknownDrain = (time: string) =>
+    decideConnection(base, facts(80, '10.1.0.5:80', { atMs: ms(time), midstream: true })).decision.evidence.chain;
+  assert.deepEqual([unknownDrain('06:09:00'), unknownDrain('06:12:01')], ['ambiguous', 'derived']);
   const config = base.withServerInfo({ version: '1', state: 'LIVE', drainMs: 45_000, node: { id: '', cluster: '', metadata: {} } });
   const chainAt = (time: string) => decideConnection(config, facts(80, '10.1.0.5:80', { atMs: ms(time), midstream: true })).decision;
   assert.deepEqual([chainAt('06:02:30').evidence.chain, chainAt('06:02:30').reason], ['ambiguous', 'begun-before-recording']);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decideConnection } from '../../src/envoy/connection.ts';
 import { EnvoyHistory } from '../../src/envoy/history.ts';
+import { parseHttpFilter } from '../../src/envoy/http-filter.ts';
 import { decideRequest, decideUnread, type RequestFacts } from '../../src/envoy/request.ts';
 import { type Observed, settle } from '../../src/envoy/settle.ts';
 import { httpFilter, httpManager, listener, type Message, makeConfig, ms, type Parts } from './configs.ts';
@@ -514,3 +515,70 @@ test('request: a cluster that is newer than the request keeps its name; its end 
   const seen = decide({ path: '/all' }, { upstream: upstream('10.1.0.1:80') }, late).decision;
   assert.deepEqual([seen.evidence.cluster, seen.evidence.endpoint, seen.reason], ['derived', 'observed', undefined]);
 });
+
+const kinds: [string, Message, string][] = [
+  ['Istio statistics', { name: 'istio.stats', typed_config: { '@type': 'type.googleapis.com/stats.PluginConfig' } }, 'passive'],
+  [
+    'metadata exchange in the null virtual machine',
+    {
+      name: 'istio.metadata_exchange',
+      typed_config: {
+        '@type': 'x/udpa.type.v1.TypedStruct',
+        type_url: 'x/envoy.extensions.filters.http.wasm.v3.Wasm',
+        value: { config: { vm_config: { runtime: 'envoy.wasm.runtime.null' } } },
+      },
+    },
+    'passive',
+  ],
+  [
+    'a Wasm plugin',
+    {
+      name: 'mine',
+      typed_config: {
+        '@type': 'x/envoy.extensions.filters.http.wasm.v3.Wasm',
+        config: { vm_config: { runtime: 'envoy.wasm.runtime.v8' } },
+      },
+    },
+    'may-reroute',
+  ],
+  ['a plugin still to be discovered', { name: 'extenstions.istio.io/wasmplugin/a.b', config_discovery: {} }, 'may-reroute'],
+  [
+    'types that are called Config say who they are by their package',
+    { name: 'x', typed_config: { '@type': 'x/envoy.extensions.filters.http.golang.v3alpha.Config' } },
+    'may-reroute',
+  ],
+  ['peer metadata', { name: 'waypoint', typed_config: { '@type': 'x/io.istio.http.peer_metadata.Config' } }, 'passive'],
+  [
+    'external authorization',
+    { name: 'x', typed_config: { '@type': 'x/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz' } },
+    'may-answer',
+  ],
+  [
+    'external authorization that clears the route',
+    { name: 'x', typed_config: { '@type': 'x/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz', clear_route_cache: true } },
+    'may-reroute',
+  ],
+  [
+    'tokens',
+    { name: 'x', typed_config: { '@type': 'x/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication', providers: { a: {} } } },
+    'may-answer',
+  ],
+  [
+    'tokens whose claims choose the route',
+    {
+      name: 'x',
+      typed_config: {
+        '@type': 'x/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication',
+        providers: { a: { clear_route_cache: true } },
+      },
+    },
+    'may-reroute',
+  ],
+  ['the router of API v2', { name: 'envoy.router' }, 'router'],
+  ['a filter of nobody', { name: 'company.filter', typed_config: { '@type': 'x/company.Filter' } }, 'may-reroute'],
+];
+
+for (const [name, message, kind] of kinds)
+  test(`HTTP filter: ${name}`, () => {
+    assert.equal(parseHttpFilter(message).kind, kind);
+  });
