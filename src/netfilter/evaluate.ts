@@ -50,6 +50,8 @@ export interface Evaluation {
   connmark: number | 'unknown';
   /** Conntrack's zone, where a rule or the query names one. */
   zone?: number | 'unknown';
+  /** A rule took it out of connection tracking. */
+  untracked?: boolean | 'unknown';
   /** With `routing` given: the policy routing rule that the mark selects; absent when none does. */
   route?: IpRule | 'unknown';
 }
@@ -126,7 +128,8 @@ function conclude(
   const marks = (which: 'mark' | 'connmark') => agreed(trials.map(({ packet }) => wholeMark(packet.mark(which))));
   const common = { dependsOn, mark: marks('mark') ?? 'unknown', connmark: marks('connmark') ?? 'unknown' };
   const zone = agreed(trials.map(({ packet }) => packet.zone));
-  const rest = { ...(zone === undefined ? {} : { zone }), ...routeOf(query, common.mark) };
+  const untracked = agreed(trials.map(({ packet }) => packet.untracked));
+  const rest = { ...(zone === undefined ? {} : { zone }), ...(untracked === false ? {} : { untracked }), ...routeOf(query, common.mark) };
   if (one !== undefined) {
     const { verdict, to, steps, reason, undecidedAt } = one.outcome;
     return {

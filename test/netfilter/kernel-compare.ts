@@ -107,7 +107,7 @@ function expectations(sets: RuleSet[], sent: Attempt, listener: boolean): Expect
       protocol,
       source,
       destination: to,
-      state,
+      state: first.untracked === true ? 'UNTRACKED' : state,
       tcpFlags,
       in: 'lo',
       mark: first.mark,
@@ -120,12 +120,21 @@ function expectations(sets: RuleSet[], sent: Attempt, listener: boolean): Expect
   return list;
 }
 
+/** Another zone has not heard of the connection: there the packet begins one (UDP), or belongs to none (anything of TCP but a SYN). */
+function judgeLater(sets: RuleSet[], query: PacketQuery, first: Evaluation): Evaluation {
+  const evaluation = evaluate(sets, query);
+  if (evaluation.zone === first.zone) return evaluation;
+  query.state = query.protocol === 'udp' || query.tcpFlags === 0x10 ? 'NEW' : 'INVALID';
+  query.connmark = 0;
+  return evaluate(sets, query);
+}
+
 const listening = new Set([15001, 15006, 15053]);
 
 /** Later packets of the connection, where it stands after the first one: in the order in which they are to be sent. */
 function laterPackets(sets: RuleSet[], sent: Attempt, first: Evaluation, listener: boolean): Expected[] {
   const { hook, protocol, source, destination, flags, link, owner, mark } = sent;
-  if (link === 'lo' || first.verdict === 'DROP' || (protocol === 'tcp' && flags !== 0x02)) return [];
+  if (link === 'lo' || first.untracked === true || first.verdict === 'DROP' || (protocol === 'tcp' && flags !== 0x02)) return [];
   const local = sent.family === 4 ? link.address4 : link.address6;
   const list: Expected[] = [];
   const judge = (attempt: Attempt, connmark: number | 'unknown'): Evaluation => {
@@ -141,13 +150,7 @@ function laterPackets(sets: RuleSet[], sent: Attempt, first: Evaluation, listene
       localAddress: local,
       ...(attempt.hook === 'OUTPUT' ? { owner, mark, out: link.name } : { in: link.name }),
     };
-    let evaluation = evaluate(sets, query);
-    if (evaluation.zone !== first.zone) {
-      // Another zone has not heard of the connection.
-      query.state = protocol === 'udp' ? 'NEW' : 'INVALID';
-      query.connmark = 0;
-      evaluation = evaluate(sets, query);
-    }
+    const evaluation = judgeLater(sets, query, first);
     list.push({
       key: keyOf(attempt.hook, numberOf[protocol], attempt.source, attempt.destination, attempt.flags),
       query,
@@ -194,7 +197,8 @@ function answerOf(sets: RuleSet[], sent: Attempt, listener: boolean, evaluations
     connmark: last.connmark,
     transparentListener: listener,
   };
-  return { key: '', query, evaluation: evaluate(sets, query), attempt: sent };
+  if (first.untracked === true) return undefined;
+  return { key: '', query, evaluation: judgeLater(sets, query, first), attempt: sent };
 }
 
 /** nft rules that count, then read a connection's mark: without a connection they end there, and leave no trace although their counter has risen. */
@@ -358,7 +362,7 @@ export function ask(kernel: KernelLab, subject: Subject, packets: number, seed: 
       const name = index === loIndex ? 'lo' : undefined;
       if (name === undefined && answer.query.out !== out.name) continue;
       const query = { ...answer.query, out: name ?? out.name };
-      compare({ ...answer, query, evaluation: evaluate(sets, query) }, key, 0);
+      compare({ ...answer, query, evaluation: judgeLater(sets, query, first) }, key, 0);
     }
   }
   for (const set of sets)
