@@ -6,20 +6,21 @@ import type { ConnectionTracker } from '../flow/exchange.ts';
 import type { FlowExtra } from '../flow/extra.ts';
 import type { Flow } from '../flow/flow.ts';
 import { makeFlowRecord } from '../flow/flow-record.ts';
-import type { TimeBase } from '../net/time.ts';
 import { isMeshProtocol } from '../istio/alpn.ts';
 import { parseServerName } from '../istio/cluster-name.ts';
+import type { TimeBase } from '../net/time.ts';
+import type { World } from '../world/world.ts';
 import { isEndpointOf } from './endpoints.ts';
 import { acceptConnection } from './envoy.ts';
 import { namePeer } from './names.ts';
 import { type FileInterfaceNames, findPlace, interfaceName } from './place.ts';
+import { ownerOfProxy } from './proxy-owner.ts';
 import type { ProxyPorts } from './proxy-ports.ts';
 import { findRoles } from './role.ts';
 import type { Owner, RuleJudge, Seen } from './rule.ts';
 import type { Subject } from './subject.ts';
 import { describeTls } from './tls.ts';
 import { findTranslation, type Translation } from './translation.ts';
-import type { World } from '../world/world.ts';
 
 export interface AnnotateContext {
   readonly world: World;
@@ -29,20 +30,37 @@ export interface AnnotateContext {
   readonly fileInterfaces: FileInterfaceNames;
 }
 
-export function annotate(flow: Flow, extra: FlowExtra | undefined, tracker: ConnectionTracker | undefined, context: AnnotateContext): Subject {
+export function annotate(
+  flow: Flow,
+  extra: FlowExtra | undefined,
+  tracker: ConnectionTracker | undefined,
+  context: AnnotateContext,
+): Subject {
   const { world, base, ports } = context;
   const translation = findTranslation(flow, world.conntrack);
   const oriented = translation.flipped === true ? turn(flow) : flow;
   const interfaces = [...new Set(oriented.interfaceIds.map((id) => interfaceName(world, id, context.fileInterfaces)))];
-  const record = makeFlowRecord(oriented, { ...world, base }, translation.source, translation.destination, interfaces, extra, translation.zone);
+  const record = makeFlowRecord(
+    oriented,
+    { ...world, base },
+    translation.source,
+    translation.destination,
+    interfaces,
+    extra,
+    translation.zone,
+  );
   const place = findPlace(world, translation.source, translation.destination, interfaces);
   const owner = place.hook === 'OUTPUT' ? socketOwner(world, oriented, translation) : undefined;
+  const proxyOwner = ownerOfProxy(world, ports);
+  // Only a transparent socket sends from an address that is not ours, and the proxy has it.
+  const sender = owner?.owner ?? (place.onLoopback && !place.sourceIsOurs && ports.hasProxy ? proxyOwner : undefined);
   const judgement = context.judge.judge(world.rulesAt(oriented.family, oriented.firstNs), {
     protocol: oriented.protocol,
     source: translation.source,
     destination: translation.destination,
     place,
-    ...(owner?.owner === undefined ? {} : { owner: owner.owner }),
+    ...(sender === undefined ? {} : { owner: sender }),
+    ...(proxyOwner === undefined ? {} : { proxyOwner }),
     ...localAddress(world, place.in),
     seen: seenOf(oriented, translation, place.hook),
     seenBy: translation.tracked ? 'conntrack' : 'wire',

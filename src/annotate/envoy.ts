@@ -1,8 +1,8 @@
 /** What the proxy decided for a connection that it accepted: the facts that its listener filters saw, put to the configuration that held. */
 import { type ConnectionDecision, type ConnectionFacts, decideConnection } from '../envoy/connection.ts';
 import type { RequestFacts } from '../envoy/request.ts';
-import type { Exchange } from '../flow/http.ts';
 import type { ConnectionTracker } from '../flow/exchange.ts';
+import type { Exchange } from '../flow/http.ts';
 import type { TimeBase } from '../net/time.ts';
 import type { Subject } from './subject.ts';
 
@@ -16,7 +16,9 @@ type Inspected = Pick<ConnectionFacts, 'transport' | 'serverName' | 'alpn' | 'ht
 /** What the listener filters could see of the client's first bytes. */
 function inspect(tracker: ConnectionTracker | undefined, payloadToDestination: boolean): Inspected {
   if (tracker === undefined || tracker.protocol === 'none')
-    return payloadToDestination ? { transport: 'unknown', http: 'unknown' } : { transport: 'raw_buffer', http: 'no-bytes', serverName: '', alpn: [] };
+    return payloadToDestination
+      ? { transport: 'unknown', http: 'unknown' }
+      : { transport: 'raw_buffer', http: 'no-bytes', serverName: '', alpn: [] };
   switch (tracker.protocol) {
     case 'tls': {
       const hello = tracker.tls?.clientHello;
@@ -32,7 +34,12 @@ function inspect(tracker: ConnectionTracker | undefined, payloadToDestination: b
     }
     case 'http1': {
       const protocol = tracker.exchanges[0]?.request?.protocol;
-      return { transport: 'raw_buffer', serverName: '', alpn: [], http: protocol === 'HTTP/1.0' ? 'http/1.0' : protocol === undefined ? 'unknown' : 'http/1.1' };
+      return {
+        transport: 'raw_buffer',
+        serverName: '',
+        alpn: [],
+        http: protocol === 'HTTP/1.0' ? 'http/1.0' : protocol === undefined ? 'unknown' : 'http/1.1',
+      };
     }
     case 'http2':
       return { transport: 'raw_buffer', serverName: '', alpn: [], http: 'h2c' };

@@ -17,14 +17,21 @@ export function pairByConntrack(flows: NamespaceFlows, conntrack: ConntrackView)
     const question = flow.packetsToDestination > 0 ? flow.destination : flow.source;
     const from = flow.packetsToDestination > 0 ? flow.source : flow.destination;
     if (isLoopback(question.ip) && !isLoopback(from.ip)) questions.push(slot);
-    else if (!isLoopback(question.ip) && !isLoopback(from.ip)) answers.set(`${flow.protocol} ${formatEndpoint(from.ip, from.port)} ${formatEndpoint(question.ip, question.port)}`, slot);
+    else if (!isLoopback(question.ip) && !isLoopback(from.ip))
+      answers.set(`${flow.protocol} ${formatEndpoint(from.ip, from.port)} ${formatEndpoint(question.ip, question.port)}`, slot);
   }
   for (const slot of questions) {
     const flow = readFlow(table, slot);
-    const wire = flow.packetsToDestination > 0 ? { source: flow.source, destination: flow.destination } : { source: flow.destination, destination: flow.source };
+    const wire =
+      flow.packetsToDestination > 0
+        ? { source: flow.source, destination: flow.destination }
+        : { source: flow.destination, destination: flow.source };
     const entries = conntrack.byReply({ protocol: flow.protocol, ...wire });
     const keys = new Set(
-      entries.map(({ original }) => `${flow.protocol} ${formatEndpoint(original.destination.ip, original.destination.port ?? 0)} ${formatEndpoint(original.source.ip, original.source.port ?? 0)}`),
+      entries.map(
+        ({ original }) =>
+          `${flow.protocol} ${formatEndpoint(original.destination.ip, original.destination.port ?? 0)} ${formatEndpoint(original.source.ip, original.source.port ?? 0)}`,
+      ),
     );
     if (keys.size !== 1) continue;
     const answer = answers.get([...keys][0]!);

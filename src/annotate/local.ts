@@ -1,7 +1,8 @@
 /** Which addresses are this namespace's own, where nobody told: those from which packets left, and those to which packets came, by the packet type of a cooked capture. */
-import { formatV4, formatV6, isLoopback } from '../net/address.ts';
+
 import type { FlowTable } from '../flow/flow-table.ts';
 import { M_FROM_US, M_IPV6, M_TO_US, SLOT_WORDS, W_ADDR_A, W_ADDR_B, W_INTERFACE, W_META } from '../flow/slot.ts';
+import { formatV4, formatV6, isLoopback } from '../net/address.ts';
 
 const LOOPBACK_IFINDEX = 1;
 

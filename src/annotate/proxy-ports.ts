@@ -60,7 +60,8 @@ export function findProxyPorts(world: World, rules: readonly RulesHeld[]): Proxy
     for (const { value: listener } of config.listeners) {
       if (!listener.bindToPort) continue;
       for (const bound of listener.addresses)
-        if (bound.kind === 'socket' && !inbound.has(bound.port) && !outbound.has(bound.port) && !well.has(bound.port)) listening.add(bound.port);
+        if (bound.kind === 'socket' && !inbound.has(bound.port) && !outbound.has(bound.port) && !well.has(bound.port))
+          listening.add(bound.port);
     }
     for (const source of bindAddresses(config)) bind.add(source);
   }
@@ -86,7 +87,8 @@ export function findProxyPorts(world: World, rules: readonly RulesHeld[]): Proxy
 function* bindAddresses(config: EnvoyConfig): Generator<string> {
   for (const versions of config.clusters.values())
     for (const { name, value } of versions)
-      if (/^(inbound\||InboundPassthrough)/.test(name) && value.bindAddress?.kind === 'socket' && value.bindAddress.ip !== undefined) yield value.bindAddress.ip;
+      if (/^(inbound\||InboundPassthrough)/.test(name) && value.bindAddress?.kind === 'socket' && value.bindAddress.ip !== undefined)
+        yield value.bindAddress.ip;
 }
 
 function proxyProcess(world: World): boolean {

@@ -6,7 +6,8 @@
  */
 import type { FlowEnd } from '../flow/flow.ts';
 import { type Evaluation, evaluate } from '../netfilter/evaluate.ts';
-import { ownersNamed } from '../netfilter/owners.ts';
+import { type NamedOwner, ownersNamed } from '../netfilter/owners.ts';
+import type { PacketQuery } from '../netfilter/packet-query.ts';
 import type { RuleSet } from '../netfilter/rule-set.ts';
 import type { Reason } from '../record/reason.ts';
 import type { RuleStep, RuleVerdict, Verdict } from '../record/record.ts';
@@ -28,6 +29,8 @@ export interface RuleQuestion {
   readonly place: Place;
   /** Known owner of the sending socket (OUTPUT). */
   readonly owner?: Owner;
+  /** As whom the proxy runs, where its sockets were listed: what only an owner that the rules name can have sent was sent by it. */
+  readonly proxyOwner?: Owner;
   /** Primary address of the incoming interface. */
   readonly localAddress?: string;
   readonly seen: Seen;
@@ -51,10 +54,13 @@ interface Possible {
   readonly port: number | undefined;
   readonly steps: readonly RuleStep[];
   readonly reason: Reason | undefined;
-  readonly byNamedOwner: boolean | 'unknown';
+  /** Those who may have sent it; empty where the rules did not ask. */
+  readonly owners: readonly NamedOwner[];
 }
 
 const CACHE_MAX = 65_536;
+/** Rules that name more users and groups than this are judged without telling them apart. */
+const OWNERS_MAX = 128;
 
 /** Judges connections against the rules; keeps outcomes by everything that the rules may look at. */
 export class RuleJudge {
@@ -64,8 +70,16 @@ export class RuleJudge {
   judge(held: RulesHeld | undefined, question: RuleQuestion): Judgement {
     if (held === undefined || question.place.hook === undefined)
       return { record: withoutRules(question.seen, held === undefined ? 'no-rules' : 'interface-unknown'), byNamedOwner: 'unknown' };
-    const left = this.#possible(held, question).filter((outcome) => fits(outcome, question));
-    return { record: settle(left, question, held), byNamedOwner: agreed(left.map((outcome) => outcome.byNamedOwner)) };
+    const left = sentByProxy(
+      this.#possible(held, question).filter((outcome) => fits(outcome, question)),
+      question.proxyOwner,
+    );
+    const asked = left.filter((outcome) => outcome.owners.length > 0);
+    const byNamedOwner =
+      asked.length === left.length && left.length > 0
+        ? agreed(left.flatMap(({ owners }) => owners.map(({ named }) => named)))
+        : knownOwner(held.sets, question.owner);
+    return { record: settle(left, question, held), byNamedOwner };
   }
 
   #possible(held: RulesHeld, question: RuleQuestion): readonly Possible[] {
@@ -88,16 +102,82 @@ const sourcePorts = new WeakMap<readonly RuleSet[], boolean>();
 function looksAtSourcePorts(sets: readonly RuleSet[]): boolean {
   let looks = sourcePorts.get(sets);
   if (looks === undefined) {
-    looks = sets.some((set) => set.tables.some((table) => table.chains.some((chain) => chain.rules.some((rule) => /sport|ports\b/.test(rule.text)))));
+    looks = sets.some((set) =>
+      set.tables.some((table) => table.chains.some((chain) => chain.rules.some((rule) => /sport|ports\b/.test(rule.text)))),
+    );
     sourcePorts.set(sets, looks);
   }
   return looks;
 }
 
+/** Every outcome that the rules can come to, with all who may have sent what came to it. */
 function outcomesOf(held: RulesHeld, question: RuleQuestion): readonly Possible[] {
+  const { sets } = held;
+  const query = queryOf(held, question);
+  const whoever = evaluate(sets, query);
+  const tries = ownersNamed(sets);
+  if (query.owner === 'none' || tries.length > OWNERS_MAX || !(whoever.dependsOn.has('owner.uid') || whoever.dependsOn.has('owner.gid')))
+    return possibilities(whoever, []).map((outcome) => loopedIn(outcome, held, question, tries));
+  const outcomes = new Map<string, Possible & { owners: NamedOwner[] }>();
+  for (const tried of tries) {
+    const owner = meant(tried, question.owner, sets);
+    if (owner === undefined) continue;
+    for (const found of possibilities(evaluate(sets, { ...query, owner }), [owner])) {
+      const outcome = loopedIn(found, held, question, [owner]);
+      const key = `${outcome.verdict} ${outcome.port} ${outcome.steps.map(({ table, chain, index }) => `${table} ${chain} ${index}`).join('|')}`;
+      const known = outcomes.get(key);
+      if (known === undefined) outcomes.set(key, { ...outcome, owners: [owner] });
+      else if (!known.owners.includes(owner)) known.owners.push(owner);
+    }
+  }
+  return [...outcomes.values()];
+}
+
+/**
+ * What leaves over lo comes in again, with the mark that it was given: TPROXY takes it there. (nat has been asked already and is not asked again.)
+ * A foreign source is the proxy's transparent socket, which marks what it sends by itself.
+ * Source: Linux drivers/net/loopback.c loopback_xmit() keeps skb->mark; the rules of istio-iptables for TPROXY.
+ */
+function loopedIn(outcome: Possible, held: RulesHeld, question: RuleQuestion, owners: readonly NamedOwner[]): Possible {
+  const { source, destination, place } = question;
+  if (place.hook !== 'OUTPUT' || place.out !== 'lo' || !place.sourceIsOurs) return outcome;
+  if (outcome.verdict !== 'ACCEPT' || question.protocol !== 'tcp' || !held.sets.some(hasTproxy)) return outcome;
+  const packet = {
+    protocol: question.protocol,
+    source: { ip: source.ip, port: source.port },
+    destination: { ip: destination.ip, port: destination.port },
+    tcpFlags: 0x02,
+    state: 'NEW' as const,
+  };
+  for (const owner of owners) {
+    const sent = evaluate(held.sets, { ...packet, hook: 'OUTPUT', out: 'lo', owner, mark: 0 });
+    if (typeof sent.mark !== 'number' || sent.mark === 0 || !sameSteps(sent.steps, outcome.steps)) continue;
+    const back = evaluate(held.sets, { ...packet, hook: 'PREROUTING', in: 'lo', owner: 'none', mark: sent.mark, routing: held.routing });
+    if (back.verdict !== 'TPROXY') continue;
+    return {
+      ...outcome,
+      verdict: 'TPROXY',
+      port: back.to?.port,
+      steps: [...outcome.steps, ...back.steps.filter((step) => step.table !== 'nat')],
+    };
+  }
+  return outcome;
+}
+
+function hasTproxy(set: RuleSet): boolean {
+  return set.tables.some((table) => table.chains.some((chain) => chain.rules.some((rule) => rule.target?.kind === 'tproxy')));
+}
+
+function sameSteps(a: readonly RuleStep[], b: readonly RuleStep[]): boolean {
+  return (
+    a.length === b.length && a.every((step, i) => step.table === b[i]!.table && step.chain === b[i]!.chain && step.index === b[i]!.index)
+  );
+}
+
+function queryOf(held: RulesHeld, question: RuleQuestion): PacketQuery {
   const { place, source, destination, owner } = question;
   const output = place.hook === 'OUTPUT';
-  const evaluation = evaluate(held.sets, {
+  return {
     hook: output ? 'OUTPUT' : 'PREROUTING',
     protocol: question.protocol,
     source: { ip: source.ip, port: source.port },
@@ -110,77 +190,68 @@ function outcomesOf(held: RulesHeld, question: RuleQuestion): readonly Possible[
     ...(question.protocol === 'tcp' ? { tcpFlags: 0x02 } : {}),
     state: 'NEW',
     routing: held.routing,
-  });
-  const found = possibilities(evaluation, held.sets, owner);
-  // A foreign source is the proxy's transparent socket, which marks what it sends by itself.
-  return output && place.out === 'lo' && place.sourceIsOurs ? found.map((outcome) => loopedIn(outcome, held, question)) : found;
+  };
 }
 
-/**
- * What leaves over lo comes in again, with the mark that it was given: TPROXY takes it there. (nat has been asked already and is not asked again.)
- * Source: Linux drivers/net/loopback.c loopback_xmit() keeps skb->mark; the rules of istio-iptables for TPROXY.
- */
-function loopedIn(outcome: Possible, held: RulesHeld, question: RuleQuestion): Possible {
-  if (outcome.verdict !== 'ACCEPT' || question.protocol !== 'tcp' || !held.sets.some(hasTproxy)) return outcome;
-  const { source, destination, owner } = question;
-  const packet = { protocol: question.protocol, source: { ip: source.ip, port: source.port }, destination: { ip: destination.ip, port: destination.port } };
-  for (const named of ownersNamed(held.sets)) {
-    const sent = evaluate(held.sets, { ...packet, hook: 'OUTPUT', out: 'lo', owner: { ...named, ...owner }, mark: 0, tcpFlags: 0x02, state: 'NEW' });
-    if (typeof sent.mark !== 'number' || sent.mark === 0 || !sameSteps(sent.steps, outcome.steps)) continue;
-    const back = evaluate(held.sets, { ...packet, hook: 'PREROUTING', in: 'lo', owner: 'none', mark: sent.mark, tcpFlags: 0x02, state: 'NEW', routing: held.routing });
-    if (back.verdict !== 'TPROXY') continue;
-    return { ...outcome, verdict: 'TPROXY', port: back.to?.port, steps: [...outcome.steps, ...back.steps.filter((step) => step.table !== 'nat')] };
-  }
-  return outcome;
-}
-
-function hasTproxy(set: RuleSet): boolean {
-  return set.tables.some((table) => table.chains.some((chain) => chain.rules.some((rule) => rule.target?.kind === 'tproxy')));
-}
-
-function sameSteps(a: readonly RuleStep[], b: readonly RuleStep[]): boolean {
-  return a.length === b.length && a.every((step, i) => step.table === b[i]!.table && step.chain === b[i]!.chain && step.index === b[i]!.index);
-}
-
-function possibilities(evaluation: Evaluation, sets: readonly RuleSet[], owner: Owner | undefined): readonly Possible[] {
-  const nobody = ownersNamed(sets).at(-1);
-  const known = owner === undefined ? 'unknown' : isNamed(owner, sets);
-  if (evaluation.candidates === undefined || evaluation.incomplete === true)
-    return [{ verdict: evaluation.verdict, port: evaluation.to?.port, steps: evaluation.steps, reason: evaluation.reason, byNamedOwner: known }];
-  return evaluation.candidates.map((candidate) => {
-    const uid = candidate.assuming.find(({ key }) => key === 'uid')?.answer;
-    const gid = candidate.assuming.find(({ key }) => key === 'gid')?.answer;
-    const asked = uid !== undefined || gid !== undefined;
-    const named = (uid !== undefined && uid !== nobody?.uid) || (gid !== undefined && gid !== nobody?.gid);
-    return {
-      verdict: candidate.verdict,
-      port: candidate.to?.port,
-      steps: candidate.steps,
-      reason: candidate.verdict === 'unknown' ? evaluation.reason : undefined,
-      byNamedOwner: asked ? named : known,
-    };
-  });
-}
-
-function isNamed(owner: Owner, sets: readonly RuleSet[]): boolean {
+/** The owner to try, if what is known of the sender does not speak against it: each known part is either the one tried, or one that no rule names where one such is tried. */
+function meant(tried: NamedOwner, known: Owner | undefined, sets: readonly RuleSet[]): NamedOwner | undefined {
+  if (known === undefined) return tried;
   const owners = ownersNamed(sets);
-  return owners.slice(0, -1).some((named) => {
-    const nobody = owners.at(-1);
-    return (named.uid !== undefined && named.uid !== nobody?.uid && named.uid === owner.uid) || (named.gid !== undefined && named.gid !== nobody?.gid && named.gid === owner.gid);
+  const nobody = owners.at(-1);
+  const agrees = (part: 'uid' | 'gid') => {
+    const value = known[part];
+    if (value === undefined || tried[part] === undefined || tried[part] === value) return true;
+    return tried[part] === nobody?.[part] && !owners.some((named) => named[part] === value && value !== nobody?.[part]);
+  };
+  return agrees('uid') && agrees('gid') ? { ...tried, ...known } : undefined;
+}
+
+function possibilities(evaluation: Evaluation, owners: readonly NamedOwner[]): readonly Possible[] {
+  if (evaluation.candidates === undefined || evaluation.incomplete === true)
+    return [{ verdict: evaluation.verdict, port: evaluation.to?.port, steps: evaluation.steps, reason: evaluation.reason, owners }];
+  return evaluation.candidates.map((candidate) => ({
+    verdict: candidate.verdict,
+    port: candidate.to?.port,
+    steps: candidate.steps,
+    reason: candidate.verdict === 'unknown' ? evaluation.reason : undefined,
+    owners,
+  }));
+}
+
+/** Is the known sender one of those that the rules name? `unknown` where nobody told enough. */
+function knownOwner(sets: readonly RuleSet[], owner: Owner | undefined): boolean | 'unknown' {
+  if (owner === undefined) return 'unknown';
+  const left = ownersNamed(sets).filter((tried) => meant(tried, owner, sets) !== undefined);
+  return agreed(left.map(({ named }) => named));
+}
+
+/** Where only somebody whom the rules name can have sent it, that is the proxy: outcomes for users and groups that are not its own cannot be. */
+function sentByProxy(left: readonly Possible[], proxy: Owner | undefined): readonly Possible[] {
+  if (proxy === undefined || !left.every(({ owners }) => owners.length > 0 && owners.every(({ named }) => named))) return left;
+  const own = left.flatMap((outcome) => {
+    const owners = outcome.owners.filter(
+      ({ uid, gid }) =>
+        (proxy.uid === undefined || uid === undefined || uid === proxy.uid) &&
+        (proxy.gid === undefined || gid === undefined || gid === proxy.gid),
+    );
+    return owners.length === 0 ? [] : [{ ...outcome, owners }];
   });
+  return own.length === 0 ? left : own;
 }
 
 /** Can this have happened, given what was seen? */
 function fits(outcome: Possible, question: RuleQuestion): boolean {
   const { seen, destination } = question;
-  if (question.sentByProxy && outcome.byNamedOwner === false) return false;
+  if (question.sentByProxy && outcome.owners.length > 0 && outcome.owners.every(({ named }) => !named)) return false;
   if (seen === undefined || outcome.verdict === 'unknown') return true;
   if (seen === 'untouched') {
     // A redirect to the port that it had anyway leaves the tuple alone; TPROXY always does.
     if (outcome.verdict === 'REDIRECT') return outcome.port === destination.port;
     return outcome.verdict !== 'DNAT';
   }
-  return (outcome.verdict === 'REDIRECT' || outcome.verdict === 'DNAT') && (outcome.port === undefined || outcome.port === seen.redirectedTo);
+  return (
+    (outcome.verdict === 'REDIRECT' || outcome.verdict === 'DNAT') && (outcome.port === undefined || outcome.port === seen.redirectedTo)
+  );
 }
 
 function settle(left: readonly Possible[], question: RuleQuestion, held: RulesHeld): RuleVerdict {
@@ -192,7 +263,9 @@ function settle(left: readonly Possible[], question: RuleQuestion, held: RulesHe
   if (undecided !== undefined || left.some((outcome) => outcome.verdict !== first.verdict || outcome.port !== first.port)) {
     const reason = undecided?.reason ?? dependence(left);
     // That the tuple stayed tells ACCEPT from REDIRECT, not from TPROXY.
-    const told = seen !== undefined && (seen !== 'untouched' || left.every((outcome) => outcome.verdict === 'ACCEPT' || outcome.verdict === 'unknown'));
+    const told =
+      seen !== undefined &&
+      (seen !== 'untouched' || left.every((outcome) => outcome.verdict === 'ACCEPT' || outcome.verdict === 'unknown'));
     return told ? { ...withoutRules(seen, reason), steps } : { verdict: 'unknown', evidence: 'ambiguous', reason, steps };
   }
   const lossy = held.sets.some((set) => set.lossy);
@@ -222,9 +295,12 @@ function withoutRules(seen: Seen, reason: Reason): RuleVerdict {
   return { verdict: 'REDIRECT', port: seen.redirectedTo, evidence: 'observed', reason, steps: [] };
 }
 
-/** Why the outcomes that are left differ: the owner, where both kinds are possible, else the mark. */
+/** Why the outcomes that are left differ: they are of different owners, or one owner comes to several and the mark decides. */
 function dependence(left: readonly Possible[]): Reason {
-  return left.every((outcome) => outcome.byNamedOwner === left[0]!.byNamedOwner) && left[0]!.byNamedOwner !== 'unknown' ? 'mark-unknown' : 'owner-unknown';
+  const same = left.every(
+    ({ owners }) => owners.length === left[0]!.owners.length && owners.every((owner, i) => owner === left[0]!.owners[i]),
+  );
+  return same ? 'mark-unknown' : 'owner-unknown';
 }
 
 function agreed(values: readonly (boolean | 'unknown')[]): boolean | 'unknown' {
@@ -232,16 +308,32 @@ function agreed(values: readonly (boolean | 'unknown')[]): boolean | 'unknown' {
   return first !== undefined && values.every((value) => value === first) ? first : 'unknown';
 }
 
-/** The steps that all have, up to the first difference. */
+/**
+ * The steps that all have: of each table up to the first difference. A later table is consulted whatever an earlier one did, short of a drop, which is a different verdict.
+ */
 function commonSteps(all: readonly Possible[]): RuleStep[] {
-  const steps: RuleStep[] = [];
-  for (const [i, step] of (all[0]?.steps ?? []).entries()) {
-    const shared = all.every((other) => {
-      const there = other.steps[i];
-      return there !== undefined && there.table === step.table && there.chain === step.chain && there.index === step.index;
-    });
-    if (!shared) break;
-    steps.push(step);
+  const [head, ...others] = all.map((outcome) => byTable(outcome.steps));
+  const shared = new Set<RuleStep>();
+  for (const [table, own] of head ?? [])
+    for (const [i, step] of own.entries()) {
+      if (
+        !others.every((other) => {
+          const there = other.get(table)?.[i];
+          return there !== undefined && there.chain === step.chain && there.index === step.index;
+        })
+      )
+        break;
+      shared.add(step);
+    }
+  return (all[0]?.steps ?? []).filter((step) => shared.has(step));
+}
+
+function byTable(steps: readonly RuleStep[]): Map<string, RuleStep[]> {
+  const tables = new Map<string, RuleStep[]>();
+  for (const step of steps) {
+    const list = tables.get(step.table);
+    if (list === undefined) tables.set(step.table, [step]);
+    else list.push(step);
   }
-  return steps;
+  return tables;
 }

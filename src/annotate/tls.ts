@@ -1,7 +1,8 @@
 /** What TLS tells without being opened: the version, the server name, the protocols offered; and whether both sides showed a certificate, judged a leg. */
-import { judgeMutual } from '../istio/mutual-tls.ts';
+
 import type { ConnectionDecision } from '../envoy/connection.ts';
 import type { ConnectionTracker } from '../flow/exchange.ts';
+import { judgeMutual } from '../istio/mutual-tls.ts';
 import type { FlowRecord } from '../record/record.ts';
 
 const versions = new Map<number, string>([

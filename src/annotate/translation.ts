@@ -6,8 +6,8 @@
  */
 import type { Flow, FlowEnd } from '../flow/flow.ts';
 import { isLoopback } from '../net/address.ts';
-import type { Evidence } from '../record/record.ts';
 import type { ConntrackEntry } from '../netfilter/conntrack.ts';
+import type { Evidence } from '../record/record.ts';
 import type { ConntrackView } from '../world/conntrack-view.ts';
 
 export interface Translation {
@@ -29,10 +29,15 @@ export interface Translation {
 }
 
 const portOf = (end: { ip: string; port?: number }): FlowEnd => ({ ip: end.ip, port: end.port ?? 0 });
-const equal = (a: { ip: string; port?: number }, b: { ip: string; port?: number }): boolean => a.ip === b.ip && (a.port ?? 0) === (b.port ?? 0);
+const equal = (a: { ip: string; port?: number }, b: { ip: string; port?: number }): boolean =>
+  a.ip === b.ip && (a.port ?? 0) === (b.port ?? 0);
 
 function rest(entry: ConntrackEntry): { zone?: number; mark?: number; tracked: true } {
-  return { ...(entry.zone === undefined ? {} : { zone: entry.zone }), ...(entry.mark === undefined ? {} : { mark: entry.mark }), tracked: true };
+  return {
+    ...(entry.zone === undefined ? {} : { zone: entry.zone }),
+    ...(entry.mark === undefined ? {} : { mark: entry.mark }),
+    tracked: true,
+  };
 }
 
 /** One entry, or several that say the same of the translation. */
@@ -41,7 +46,8 @@ function unanimous(entries: readonly ConntrackEntry[]): ConntrackEntry | undefin
   if (first === undefined) return undefined;
   for (const entry of entries) {
     if (!equal(entry.reply.source, first.reply.source) || !equal(entry.reply.destination, first.reply.destination)) return undefined;
-    if (!equal(entry.original.source, first.original.source) || !equal(entry.original.destination, first.original.destination)) return undefined;
+    if (!equal(entry.original.source, first.original.source) || !equal(entry.original.destination, first.original.destination))
+      return undefined;
     if (entry.zone !== first.zone) return undefined;
   }
   return entries.at(-1);
@@ -88,6 +94,7 @@ export function findTranslation(flow: Flow, conntrack: ConntrackView | undefined
 
 function settled(source: FlowEnd, destination: FlowEnd, entry: ConntrackEntry): Translation {
   const translated = { source: portOf(entry.reply.destination), destination: portOf(entry.reply.source) };
-  if (equal(translated.source, source) && equal(translated.destination, destination)) return { source, destination, untouched: 'observed', ...rest(entry) };
+  if (equal(translated.source, source) && equal(translated.destination, destination))
+    return { source, destination, untouched: 'observed', ...rest(entry) };
   return { source, destination, translated: { ...translated, evidence: 'observed' }, ...rest(entry) };
 }
