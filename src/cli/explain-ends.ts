@@ -32,6 +32,10 @@ export function resolveDestination(text: string, worlds: readonly NamedWorld[]):
         .filter((pod) => pod.name === host && (wanted === undefined || pod.namespace === wanted))
         .flatMap((pod) => pod.ips.slice(0, 1)) ?? []),
     );
+  if (found.length === 0) {
+    const beginning = names?.pods.filter((pod) => pod.name.startsWith(host) && (wanted === undefined || pod.namespace === wanted)) ?? [];
+    found.push(...beginning.flatMap((pod) => pod.ips.slice(0, 1)));
+  }
   const [ip] = found;
   if (ip === undefined || found.length > 1)
     throw new UsageError(

@@ -33,6 +33,7 @@ function end({ ip, port }: { ip: string; port: number }, palette: Palette): stri
 function details(leg: WayLeg, options: SinkOptions): (readonly [string, string])[] {
   const { palette } = options;
   const lines: (readonly [string, string])[] = [];
+  if (leg.before !== undefined) lines.push(['before', palette.dim(escapeText(leg.before))]);
   if (leg.assumedOwner !== undefined) {
     const { uid, gid } = leg.assumedOwner;
     const parts = [uid === undefined ? '' : `user ${uid}`, gid === undefined ? '' : `group ${gid}`].filter((part) => part !== '');

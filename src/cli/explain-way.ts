@@ -5,14 +5,14 @@
  * the way goes on with the first of them whose pod was recorded. The state of the world is that at the end of the recording.
  */
 import { isLoopback } from '../net/address.ts';
-import { type BatchAnswer, batchAnswerOf } from '../netfilter/batch.ts';
-import { ownersNamed } from '../netfilter/owners.ts';
+import type { BatchAnswer } from '../netfilter/batch.ts';
 import type { PacketQuery } from '../netfilter/packet-query.ts';
 import type { Decision, Endpoint, Leg } from '../record/record.ts';
-import type { RulesHeld } from '../world/world.ts';
+import { anyApplication, proxyOwner } from './assumed-owner.ts';
 import { askProxy, type ProxyAnswer, type Target } from './proxy-way.ts';
+import { behindService, bindAddressOf, isDns, judge, outwards, ownAddress, proxyListens, rulesOf } from './recorded-pod.ts';
 import type { AskedRequest, Opening } from './request-options.ts';
-import { atEnd, type NamedWorld } from './world-of.ts';
+import type { NamedWorld } from './world-of.ts';
 
 export interface WayQuestion {
   readonly protocol: 'tcp' | 'udp';
@@ -33,6 +33,8 @@ export interface WayLeg {
   readonly hook: 'OUTPUT' | 'PREROUTING';
   readonly source: Endpoint;
   readonly destination: Endpoint;
+  /** What happened between the leg before and this one. */
+  readonly before?: string;
   readonly in?: string;
   readonly out?: string;
   /** User and group that were assumed, when nobody told. */
@@ -57,6 +59,15 @@ export interface Way {
   readonly end: string;
 }
 
+/** Who opens a leg. */
+interface Opener {
+  readonly who: 'app' | 'proxy';
+  /** `undefined`: anybody whom no rule names. */
+  readonly owner: { readonly uid?: number; readonly gid?: number } | undefined;
+  readonly assumed: boolean;
+  readonly mark: number | 'unknown';
+}
+
 /** Rules that send traffic round and round would never end. */
 const LEGS_MAX = 8;
 const ANY_PORT = 40_001;
@@ -70,6 +81,8 @@ class Walk {
   readonly #worlds: readonly NamedWorld[];
   readonly #legs: WayLeg[] = [];
   #end = '';
+  /** What happened on the way to the next leg. */
+  #note: string | undefined;
 
   constructor(question: WayQuestion, worlds: readonly NamedWorld[]) {
     this.#question = question;
@@ -77,46 +90,42 @@ class Walk {
   }
 
   walk(): Way {
-    const { source, destination, protocol, world, opening, owner } = this.#question;
+    const { source, destination, protocol, world, opening, owner, mark } = this.#question;
     if (world === undefined) this.#arrive(source, destination, opening, 'direct');
-    else this.#leave(world, source, destination, opening, owner, 'app');
+    else
+      this.#leave(world, source, destination, opening, {
+        who: 'app',
+        mark,
+        assumed: false,
+        owner: owner.uid === undefined && owner.gid === undefined ? undefined : owner,
+      });
     return { source, destination, protocol, legs: this.#legs, end: this.#end };
   }
 
   /** A packet leaves a process of the pod. */
-  #leave(
-    at: NamedWorld,
-    source: Endpoint,
-    destination: Endpoint,
-    opening: Opening,
-    owner: WayQuestion['owner'],
-    who: 'app' | 'proxy',
-  ): void {
+  #leave(at: NamedWorld, source: Endpoint, destination: Endpoint, opening: Opening, opener: Opener): void {
+    const { who } = opener;
     const local = at.world.addresses.has(destination.ip) || isLoopback(destination.ip);
     const out = local ? 'lo' : outwards(at);
     const held = rulesOf(at, destination.ip);
     const assumed =
-      owner.uid === undefined && owner.gid === undefined ? ownersNamed(held?.sets ?? []).at(who === 'app' ? -1 : 0) : undefined;
+      opener.owner === undefined && held !== undefined ? anyApplication(held.sets) : opener.assumed ? opener.owner : undefined;
     const leg = {
       at: at.name,
       hook: 'OUTPUT' as const,
       source,
       destination,
       out,
-      ...(assumed === undefined || held === undefined ? {} : { assumedOwner: assumed }),
+      ...(assumed === undefined ? {} : { assumedOwner: assumed }),
       ...tlsOf(opening),
     };
-    const rule =
-      held === undefined ? undefined : judge(held, this.#packet({ hook: 'OUTPUT', source, destination, out, owner: assumed ?? owner }));
+    const packet = this.#packet({ hook: 'OUTPUT', source, destination, out, owner: opener.owner ?? assumed ?? {}, mark: opener.mark });
+    const rule = held === undefined ? undefined : judge(held, packet);
     const kept = who === 'app' ? (local ? 'app-to-self' : 'direct') : local ? 'proxy-to-app' : 'proxy-to-upstream';
     const taken = who === 'app' ? 'app-to-proxy' : 'client-to-proxy';
     if (rule === undefined) this.#onward(at, { ...leg, role: kept }, local, opening, 'no rules were recorded for this pod');
     else if (rule.verdict === 'REDIRECT' || rule.verdict === 'DNAT')
-      this.#toProxy(
-        at,
-        { ...leg, role: rule.port === 15053 || this.#question.protocol === 'udp' ? 'app-to-dns-agent' : taken, rule },
-        opening,
-      );
+      this.#toProxy(at, { ...leg, role: isDns(held, rule.port) ? 'app-to-dns-agent' : taken, rule }, opening);
     else if (rule.verdict === 'ACCEPT') this.#onward(at, { ...leg, role: kept, rule }, local, opening, undefined);
     else
       this.#stop(
@@ -136,7 +145,15 @@ class Walk {
   #arrive(source: Endpoint, destination: Endpoint, opening: Opening, before: Leg): void {
     const at =
       this.#worlds.find(({ world }) => world.addresses.has(destination.ip)) ??
-      (this.#worlds.length === 1 && this.#question.world === undefined ? this.#worlds[0] : undefined);
+      (this.#worlds.length === 1 && this.#question.world === undefined && this.#worlds[0]!.world.addresses.size === 0
+        ? this.#worlds[0]
+        : undefined);
+    const behind = at === undefined ? behindService(this.#worlds, destination) : undefined;
+    if (behind !== undefined) {
+      this.#note = `kube-proxy chooses a pod of ${behind.service}`;
+      this.#arrive(source, behind.destination, opening, before);
+      return;
+    }
     if (at === undefined) {
       this.#end = `it goes to ${destination.ip}:${destination.port}, which was not recorded`;
       return;
@@ -147,13 +164,16 @@ class Walk {
     }
     const held = rulesOf(at, destination.ip);
     const incoming = outwards(at);
-    const localAddress =
-      [...at.world.addresses].find((address) => address.includes(':') === destination.ip.includes(':')) ?? destination.ip;
+    const localAddress = ownAddress(at, destination.ip) ?? destination.ip;
     const rule =
-      held === undefined ? undefined : judge(held, this.#packet({ hook: 'PREROUTING', source, destination, in: incoming, localAddress }));
-    const leg = { at: at.name, hook: 'PREROUTING' as const, source, destination, in: incoming, ...tlsOf(opening) };
+      held === undefined
+        ? undefined
+        : judge(held, this.#packet({ hook: 'PREROUTING', source, destination, in: incoming, localAddress, mark: 0 }));
+    const leg = { at: at.name, hook: 'PREROUTING' as const, source, destination, in: incoming, ...this.#takeNote(), ...tlsOf(opening) };
     if (rule?.verdict === 'REDIRECT' || rule?.verdict === 'TPROXY' || rule?.verdict === 'DNAT')
       this.#toProxy(at, { ...leg, role: 'client-to-proxy', rule }, opening);
+    else if ((rule === undefined || rule.verdict === 'ACCEPT') && proxyListens(at, destination))
+      this.#toProxy(at, { ...leg, role: 'client-to-proxy', ...(rule === undefined ? {} : { rule }) }, opening);
     else if (rule === undefined || rule.verdict === 'ACCEPT') {
       this.#legs.push({ ...leg, role: before === 'direct' ? 'direct' : before, ...(rule === undefined ? {} : { rule }) });
       this.#end = `it reaches port ${destination.port} of ${at.name} without its proxy${rule === undefined ? ' (no rules were recorded for this pod)' : ''}`;
@@ -197,7 +217,7 @@ class Walk {
     }
     this.#legs.push(more);
     if (this.#legs.length >= LEGS_MAX) this.#end = 'it goes round in circles';
-    else this.#sendOn(at, leg, target);
+    else this.#sendOn(at, leg, target, proxy.keepsSource, port);
   }
 
   /** The first endpoint whose pod was recorded, else the first. */
@@ -205,17 +225,18 @@ class Walk {
     return targets.find(({ endpoint }) => this.#worlds.some(({ world }) => world.addresses.has(endpoint.ip))) ?? targets[0];
   }
 
-  /** The proxy opens a connection of its own: towards its own application from the address that Istio binds for that. */
-  #sendOn(at: NamedWorld, leg: WayLeg, { endpoint, opening, cluster }: Target): void {
-    const own = at.world.addresses.has(endpoint.ip) || isLoopback(endpoint.ip);
-    const bound = bindAddressOf(at, cluster);
-    const ip =
-      bound ??
-      (leg.hook === 'OUTPUT'
-        ? leg.source.ip
-        : ([...at.world.addresses].find((address) => address.includes(':') === endpoint.ip.includes(':')) ?? endpoint.ip));
-    const source = { ip: own || leg.hook === 'OUTPUT' ? ip : endpoint.ip, port: ANY_PORT };
-    this.#leave(at, source, endpoint, opening, {}, 'proxy');
+  /** The proxy opens a connection of its own: towards its application from the address that Istio binds for that, or from the client's, marked. */
+  #sendOn(at: NamedWorld, leg: WayLeg, { endpoint, opening, cluster }: Target, keepsSource: boolean, port: number): void {
+    const own = ownAddress(at, endpoint.ip) ?? endpoint.ip;
+    const ip = keepsSource ? leg.source.ip : (bindAddressOf(at, cluster) ?? (leg.hook === 'OUTPUT' ? leg.source.ip : own));
+    const owner = proxyOwner(rulesOf(at, endpoint.ip)?.sets ?? [], at.world.sockets, port);
+    this.#leave(at, { ip, port: ANY_PORT }, endpoint, opening, { who: 'proxy', owner, assumed: true, mark: keepsSource ? 'unknown' : 0 });
+  }
+
+  #takeNote(): Pick<WayLeg, 'before'> {
+    const note = this.#note;
+    this.#note = undefined;
+    return note === undefined ? {} : { before: note };
   }
 
   #stop(leg: WayLeg, why: string): void {
@@ -223,29 +244,11 @@ class Walk {
     this.#end = why;
   }
 
-  #packet(query: Pick<PacketQuery, 'hook' | 'source' | 'destination' | 'in' | 'out' | 'owner' | 'localAddress'>): PacketQuery {
-    const { protocol, mark } = this.#question;
+  #packet(query: Pick<PacketQuery, 'hook' | 'source' | 'destination' | 'in' | 'out' | 'owner' | 'localAddress' | 'mark'>): PacketQuery {
+    const { protocol } = this.#question;
     // The first packet of a TCP connection is a SYN.
-    return { ...query, protocol, mark, state: 'NEW', ...(protocol === 'tcp' ? { tcpFlags: 0x02 } : {}) };
+    return { ...query, protocol, state: 'NEW', ...(protocol === 'tcp' ? { tcpFlags: 0x02 } : {}) };
   }
-}
-
-function judge(held: RulesHeld, packet: PacketQuery): BatchAnswer['rule'] {
-  return batchAnswerOf(held.sets, { ...packet, routing: held.routing }).rule;
-}
-
-function rulesOf({ world }: NamedWorld, ip: string): RulesHeld | undefined {
-  return world.rulesAt(ip.includes(':') ? 6 : 4, atEnd);
-}
-
-/** The interface that leads out of the pod. */
-function outwards({ world }: NamedWorld): string {
-  return world.interfaces.find(({ name }) => name !== 'lo')?.name ?? 'eth0';
-}
-
-function bindAddressOf({ world }: NamedWorld, name: string): string | undefined {
-  const address = world.envoy?.configs.at(-1)?.clusters.get(name)?.[0]?.value.bindAddress;
-  return address?.kind === 'socket' ? address.ip : undefined;
 }
 
 function tlsOf(opening: Opening): Pick<WayLeg, 'tls'> {

@@ -108,8 +108,13 @@ function ask(source: string, dst: string, worlds: readonly NamedWorld[], options
     },
     mark: whole('--mark', options.mark ?? '0'),
     opening: parseOpening(options),
-    request: parseRequest(options, dst),
+    request: parseRequest(options, hostOf(dst)),
   };
+}
+
+/** What a client would write for `namespace/name:port`: `name.namespace:port`. */
+function hostOf(destination: string): string {
+  return destination.replace(/^([^/]+)\/([^:]+)/, '$2.$1');
 }
 
 function whole(flag: string, text: string): number {

@@ -35,6 +35,8 @@ export interface ProxyAnswer {
   readonly request?: AskedRequest;
   readonly targets: readonly Target[];
   readonly mirrors: readonly string[];
+  /** Upstream connections carry the client's address (TPROXY). */
+  readonly keepsSource: boolean;
 }
 
 /** Asks the newest configuration of a history. */
@@ -52,7 +54,10 @@ export function askProxy(history: EnvoyHistory, { listener, source, destination,
     http: opening.http === 'unknown' ? 'http/1.1' : opening.http,
     ...(peer === undefined ? {} : { peer }),
   });
-  const about = { direction: connection.direction, network: connection.network };
+  const keepsSource = connection.ways.some(
+    ({ listener: taken }) => taken?.value.listenerFilters.some(({ kind }) => kind === 'original_src') ?? false,
+  );
+  const about = { direction: connection.direction, network: connection.network, keepsSource };
   if (connection.network !== 'http' && connection.network !== 'tcp')
     return { ...about, decision: connection.decision, targets: [], mirrors: [] };
   const routed =

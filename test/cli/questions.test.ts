@@ -140,6 +140,36 @@ test('explain follows a request from the application through both proxies to the
   assert.match(out, /not virtualInbound-blackhole\[0\]: port-mismatch/);
 });
 
+test('explain comes in at a gateway by its service, and goes on in the mesh', here, () => {
+  const way = JSON.parse(
+    run(['explain', '192.0.2.7', 'istio-system/istio-ingressgateway:80', '--path', '/productpage', '--bundle', capture, '-o', 'json']).out,
+  );
+  assert.deepEqual(
+    way.legs.map(({ role, at, before }: { role: string; at: string; before?: string }) => [
+      role,
+      at.replace(/-[0-9a-f]{8,10}-\w+$/, ''),
+      before,
+    ]),
+    [
+      ['client-to-proxy', 'istio-system/istio-ingressgateway', 'kube-proxy chooses a pod of istio-system/istio-ingressgateway'],
+      ['proxy-to-upstream', 'istio-system/istio-ingressgateway', undefined],
+      ['client-to-proxy', 'default/productpage-v1', undefined],
+      ['proxy-to-app', 'default/productpage-v1', undefined],
+    ],
+  );
+});
+
+const tproxy = 'captures/tproxy';
+test("explain keeps the client's address where TPROXY does, and says what the mark leaves open", {
+  skip: existsSync(tproxy) ? false : `SKIPPED: "${tproxy}" is absent`,
+}, () => {
+  const way = JSON.parse(run(['explain', `${tproxy}/client`, 'details:9080', '-o', 'json']).out);
+  const [app, , inbound, last] = way.legs;
+  assert.deepEqual([inbound.rule.verdict, inbound.rule.port], ['TPROXY', 15006]);
+  assert.equal(last.source.ip, app.source.ip);
+  assert.deepEqual([last.rule.verdict, last.rule.reason, last.assumedOwner], ['ACCEPT', 'mark-unknown', { uid: 0, gid: 1337 }]);
+});
+
 test('explain works with files alone', () => {
   const { code, out } = run(['explain', '10.0.0.5', '93.184.216.34:80', '--iptables', rules, '--pod-address', '10.0.0.5', '-o', 'json']);
   assert.equal(code, 0);
