@@ -26,8 +26,6 @@ export type RouteVerdict = { readonly matches: true } | { readonly matches: fals
 export interface RouteMatch {
   /** The path matcher in words: `prefix /api`. */
   readonly text: string;
-  /** Does every request match, whatever it says? */
-  readonly unconditional: boolean;
   test(request: RouteRequest): RouteVerdict;
 }
 
@@ -162,7 +160,6 @@ export function parseRouteMatch(match: Json | undefined): RouteMatch {
   }
   return {
     text: path.text,
-    unconditional: conditions.length === 1 && path.text === 'prefix /',
     test(request) {
       // A CONNECT without a path takes no route but those made for it.
       if (request.method === 'CONNECT' && request.path?.startsWith('/') !== true && path.text !== 'CONNECT')

@@ -1,7 +1,8 @@
 /** All hops of the proxy of one namespace: requests first, which say which connections carry requests; then connections carried as bytes; then attempts that failed. */
 import { epochMs } from '../annotate/envoy.ts';
 import type { Subject } from '../annotate/subject.ts';
-import { decideAnyRequest } from '../envoy/any-request.ts';
+import { terminalFilter } from '../envoy/connection.ts';
+import { decideUnread } from '../envoy/request.ts';
 import { findField } from '../decode/header-field.ts';
 import type { Leg } from '../record/record.ts';
 import type { Hop } from './hop.ts';
@@ -53,8 +54,9 @@ function inboundHops(downstreams: readonly Subject[], upstreams: readonly Subjec
   const unread = asRequests
     .filter((down) => !carried.has(down) && !served.has(down) && !hasRequests(down))
     .map((down): Hop => {
+      const managed = down.connection?.ways.length !== 0 && down.connection?.ways.every((way) => terminalFilter(way.chain)?.kind === 'http') === true;
       const routed =
-        down.connection === undefined ? undefined : decideAnyRequest(down.connection, epochMs(down.base, down.flow.firstNs), onlyRequests(down, upstreams));
+        down.connection !== undefined && (managed || onlyRequests(down, upstreams)) ? decideUnread(down.connection, epochMs(down.base, down.flow.firstNs)) : undefined;
       return { of: 'connection', direction: 'inbound', down, ...(routed === undefined ? {} : { routed }) };
     });
   return joinOpened(
