@@ -23,7 +23,7 @@ export function answer(
   const { writer } = destination;
   writer.text(format === 'json' ? `${formatJson(value, 2)}\n` : text());
   writer.close();
-  for (const problem of problems) complain(problem);
+  for (const problem of problems) complain(problem.startsWith('the ') ? `Cannot use ${problem}` : problem);
   if (writer.failure !== undefined) throw writer.failure;
   return problems.length === 0 ? COMPLETE : MALFORMED;
 }

@@ -35,7 +35,7 @@ export function explainBatch(path: string, bundles: readonly string[], files: re
     if (writer.closed) break;
   }
   writer.close();
-  for (const problem of world.problems) complain(problem);
+  for (const problem of world.problems) complain(`Cannot use ${problem}`);
   if (wrong > 0)
     complain(`Cannot judge ${wrong} of the lines of "${path}": each must be a packet as JSON, the answers say why these are not`);
   return wrong > 0 || world.problems.length > 0 ? MALFORMED : COMPLETE;

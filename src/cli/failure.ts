@@ -47,6 +47,13 @@ export function complain(message: string): void {
   }
 }
 
+/** The system's own errors in our words. */
+function sentence(error: Error): string {
+  const { code, syscall, path } = error as NodeJS.ErrnoException;
+  if (code === undefined || syscall === undefined || path === undefined || !error.message.startsWith(code)) return error.message;
+  return `Cannot ${syscall} "${path}": a file that may be read is wanted, the system says ${code}`;
+}
+
 /** Tells an error and gives the exit code. An error that no input explains is a fault of ours: it shows where it happened. */
 export function fail(error: unknown): ExitCode {
   const code = exitCodeOf(error);
@@ -61,7 +68,7 @@ export function fail(error: unknown): ExitCode {
       error instanceof FilterError ||
       error instanceof SyntaxError ||
       systemCode(error) !== undefined;
-    complain(known ? error.message : `a fault in sidetrace itself, please report it: ${error.stack ?? error.message}`);
+    complain(known ? sentence(error) : `a fault in sidetrace itself, please report it: ${error.stack ?? error.message}`);
   } else complain(String(error));
   return code;
 }
