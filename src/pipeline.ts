@@ -253,6 +253,7 @@ class Run {
       if (keep) subjects.push(subject);
       else this.#emit(subject.record);
     }
+    this.#malformed ||= world.problems.length > 0;
     for (const problem of world.problems) this.#lose({ source: 'malformed', count: 1, exact: true, atNs: 0, detail: `Cannot use ${problem}` }, { node: world.node, netns: world.netns });
     return keep ? subjects : undefined;
   }

@@ -23,7 +23,8 @@ export function parseRfc3339(text: string): { seconds: number; nanoseconds: numb
   const m = RFC3339.exec(text);
   if (m === null) return undefined;
   const ms = Date.UTC(Number(m[1]), Number(m[2]) - 1, Number(m[3]), Number(m[4]), Number(m[5]), Number(m[6]));
-  if (Number.isNaN(ms)) return undefined;
+  // Date.UTC lets months and days run over.
+  if (Number.isNaN(ms) || new Date(ms).getUTCDate() !== Number(m[3]) || new Date(ms).getUTCHours() !== Number(m[4])) return undefined;
   const offset = m[8] === undefined ? 0 : (m[8] === '-' ? -1 : 1) * (Number(m[9]) * 3600 + Number(m[10]) * 60);
   return { seconds: ms / 1000 - offset, nanoseconds: Number((m[7] ?? '').padEnd(9, '0')) };
 }
