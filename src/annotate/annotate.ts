@@ -10,10 +10,10 @@ import { isMeshProtocol } from '../istio/alpn.ts';
 import { parseServerName } from '../istio/cluster-name.ts';
 import type { TimeBase } from '../net/time.ts';
 import type { World } from '../world/world.ts';
-import { isEndpointOf } from './endpoints.ts';
+import { isEndpointOf, isNoEndpointOf } from './endpoints.ts';
 import { acceptConnection } from './envoy.ts';
 import { namePeer } from './names.ts';
-import { type FileInterfaceNames, findPlace, interfaceName } from './place.ts';
+import { type FileInterfaceNames, findPlace, interfaceName, isHalf, type Place } from './place.ts';
 import { ownerOfProxy } from './proxy-owner.ts';
 import type { ProxyPorts } from './proxy-ports.ts';
 import { findRoles } from './role.ts';
@@ -62,7 +62,7 @@ export function annotate(
     ...(sender === undefined ? {} : { owner: sender }),
     ...(proxyOwner === undefined ? {} : { proxyOwner }),
     ...localAddress(world, place.in),
-    seen: seenOf(oriented, translation, place.hook),
+    seen: seenOf(oriented, translation, place),
     seenBy: translation.tracked ? 'conntrack' : 'wire',
     midstream: oriented.midstream,
     sentByProxy: sentByMeshProxy(tracker),
@@ -78,9 +78,12 @@ export function annotate(
     place,
     rule: judgement.record,
     byProxy: owner?.isProxy ?? judgement.byNamedOwner,
+    byAgent: owner?.shown.process === 'pilot-agent',
+    ownerAsked: judgement.ownerAsked,
     ports,
     ...requestPath(tracker),
     isEndpoint: isEndpointOf(world.envoy, translation.destination),
+    isNoEndpoint: isNoEndpointOf(world.envoy, translation.destination),
     marked: translation.mark !== undefined && translation.mark !== 0,
   });
   if (owner !== undefined) record.owner = { ...owner.shown, evidence: 'observed' };
@@ -129,12 +132,10 @@ function turn(flow: Flow): Flow {
 /**
  * What was seen of the translation. In OUTPUT the wire shows it: what was redirected goes to loopback. In PREROUTING the wire shows nothing, only conntrack does.
  */
-function seenOf(flow: Flow, translation: Translation, hook: 'OUTPUT' | 'PREROUTING' | undefined): Seen {
+function seenOf(flow: Flow, translation: Translation, place: Place): Seen {
   if (translation.translated !== undefined) return { redirectedTo: translation.translated.destination.port };
   if (translation.untouched !== undefined) return 'untouched';
-  if (hook !== 'OUTPUT') return undefined;
-  // One-way towards loopback from elsewhere: a redirected connection whose answers were not found; nobody knows what it asked for.
-  if (flow.packetsToSource === 0 && flow.destination.ip.startsWith('127.') !== flow.source.ip.startsWith('127.')) return undefined;
+  if (place.hook !== 'OUTPUT' || isHalf(flow, place)) return undefined;
   return 'untouched';
 }
 

@@ -2,21 +2,38 @@
 import type { EnvoyHistory } from '../envoy/history.ts';
 import { formatEndpoint } from '../net/address.ts';
 
-const known = new WeakMap<EnvoyHistory, ReadonlySet<string>>();
+interface Endpoints {
+  readonly targets: ReadonlySet<string>;
+  /** Is there no cluster whose endpoints nobody told? */
+  readonly complete: boolean;
+}
 
-function endpointsOf(history: EnvoyHistory): ReadonlySet<string> {
-  let set = known.get(history);
-  if (set === undefined) {
-    const all = new Set<string>();
+const known = new WeakMap<EnvoyHistory, Endpoints>();
+
+function endpointsOf(history: EnvoyHistory): Endpoints {
+  let found = known.get(history);
+  if (found === undefined) {
+    const targets = new Set<string>();
+    let complete = true;
     for (const config of history.configs)
       for (const versions of config.clusters.values())
-        for (const { value } of versions) for (const endpoint of config.endpointsOf(value) ?? []) all.add(endpoint.target);
-    set = all;
-    known.set(history, set);
+        for (const { value } of versions) {
+          const endpoints = config.endpointsOf(value);
+          for (const { target } of endpoints ?? []) targets.add(target);
+          // An original-destination cluster has none of its own: it goes where the captured connection went.
+          if (endpoints === undefined && value.type !== 'ORIGINAL_DST') complete = false;
+        }
+    found = { targets, complete };
+    known.set(history, found);
   }
-  return set;
+  return found;
 }
 
 export function isEndpointOf(history: EnvoyHistory | undefined, destination: { readonly ip: string; readonly port: number }): boolean {
-  return history !== undefined && endpointsOf(history).has(formatEndpoint(destination.ip, destination.port));
+  return history !== undefined && endpointsOf(history).targets.has(formatEndpoint(destination.ip, destination.port));
+}
+
+/** Is it certain that the destination is no endpoint? */
+export function isNoEndpointOf(history: EnvoyHistory | undefined, destination: { readonly ip: string; readonly port: number }): boolean {
+  return history !== undefined && endpointsOf(history).complete && !isEndpointOf(history, destination);
 }

@@ -1,5 +1,5 @@
 /** Where a flow was seen and which side of it is ours: the hook it entered by, and the interfaces of its route. */
-import type { FlowEnd } from '../flow/flow.ts';
+import type { Flow, FlowEnd } from '../flow/flow.ts';
 import { FILE_INTERFACE } from '../flow/slot.ts';
 import { isLoopback } from '../net/address.ts';
 import type { World } from '../world/world.ts';
@@ -49,6 +49,17 @@ export function findPlace(world: World, source: FlowEnd, destination: FlowEnd, i
   }
   if (world.addresses.size === 0) return { hook: undefined, onLoopback, sourceIsOurs, destinationIsOurs };
   return { hook: 'PREROUTING', ...(interfaces[0] === undefined ? {} : { in: interfaces[0] }), onLoopback, sourceIsOurs, destinationIsOurs };
+}
+
+/**
+ * May this be one half of a redirected connection, whose other half was not found? Its questions go to loopback from elsewhere; its answers come over lo from whom the opener asked,
+ * which may be anybody, and nothing goes back there.
+ */
+export function isHalf(flow: Flow, place: Place): boolean {
+  if (flow.answerSlot !== undefined || (flow.packetsToDestination > 0 && flow.packetsToSource > 0)) return false;
+  if (flow.packetsToDestination > 0 && isLoopback(flow.destination.ip)) return !isLoopback(flow.source.ip);
+  if (flow.packetsToSource > 0) return place.onLoopback && !isLoopback(flow.destination.ip);
+  return place.onLoopback && flow.midstream && !isLoopback(flow.source.ip);
 }
 
 /** The interface towards the outside: where the flow was seen there, or the only one there is. */

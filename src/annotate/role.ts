@@ -6,7 +6,7 @@
 import type { Flow, FlowEnd } from '../flow/flow.ts';
 import { isLoopback } from '../net/address.ts';
 import type { Leg, RuleVerdict } from '../record/record.ts';
-import type { Place } from './place.ts';
+import { isHalf, type Place } from './place.ts';
 import type { ProxyPorts } from './proxy-ports.ts';
 
 export interface RoleFacts {
@@ -17,11 +17,17 @@ export interface RoleFacts {
   readonly rule: RuleVerdict;
   /** Was it sent by the proxy (or its agent)? */
   readonly byProxy: boolean | 'unknown';
+  /** Was it sent by Istio's agent? It carries nobody else's connections. */
+  readonly byAgent: boolean;
+  /** Did the rules look at who sent it? */
+  readonly ownerAsked: boolean;
   readonly ports: ProxyPorts;
   /** Path of the first HTTP request, where one was read. */
   readonly requestPath?: string;
   /** Is the destination an endpoint of Envoy's configuration? */
   readonly isEndpoint: boolean;
+  /** Is it certain that it is none? */
+  readonly isNoEndpoint: boolean;
   /** conntrack kept a mark for it: with TPROXY and ambient the proxy marks what it opens towards the application. */
   readonly marked: boolean;
 }
@@ -51,6 +57,7 @@ export function findRoles(facts: RoleFacts): Leg[] {
 
 function onLoopback(facts: RoleFacts): Leg {
   const { ports, source, destination, place } = facts;
+  if (isHalf(facts.flow, place)) return 'unknown';
   // A foreign source on lo is the proxy's transparent socket towards the application.
   if (!place.sourceIsOurs && place.destinationIsOurs && facts.ports.hasProxy) return 'proxy-to-app';
   if (isLoopback(destination.ip)) {
@@ -94,16 +101,19 @@ function incoming(facts: RoleFacts): Leg {
 }
 
 function outgoing(facts: RoleFacts): Leg {
-  const { ports, destination, byProxy } = facts;
+  const { ports, destination, byProxy, rule } = facts;
   const { hasProxy, captures } = ports;
   if (!hasProxy && !captures) return 'direct';
   if (byProxy !== false && ports.control.has(destination.port)) return 'control';
   if (byProxy === true && destination.port === 53) return 'dns-agent-to-resolver';
+  if (facts.byAgent) return 'direct';
   // The agent, too, runs as the proxy's user: an upstream leg goes to an endpoint, or is joined to what came in for it.
   if (byProxy === true) return facts.isEndpoint ? 'proxy-to-upstream' : 'unknown';
   // Without capture rules (a gateway) the only one who opens connections to Envoy's endpoints is Envoy.
   if (!captures && facts.isEndpoint && facts.flow.protocol === 'tcp') return 'proxy-to-upstream';
   if (byProxy === false) return 'direct';
+  // The rules spare this destination whoever asks, and the proxy has no endpoint there: what is captured never goes there.
+  if (captures && rule.verdict === 'ACCEPT' && !facts.ownerAsked && facts.isNoEndpoint) return 'direct';
   if (facts.flow.protocol !== 'tcp' && ports.dns.size === 0) return 'direct';
   return 'unknown';
 }

@@ -47,6 +47,8 @@ export interface Judgement {
    * Was it sent by an owner that the rules name? They name the proxy's, to spare it. True when every outcome that is left takes such an owner, false when none does.
    */
   readonly byNamedOwner: boolean | 'unknown';
+  /** Did the rules look at who sent it? False where nothing that was left asked, and where there are no rules. */
+  readonly ownerAsked: boolean;
 }
 
 interface Possible {
@@ -69,7 +71,11 @@ export class RuleJudge {
   /** @param held `undefined` when no rules of this family were recorded */
   judge(held: RulesHeld | undefined, question: RuleQuestion): Judgement {
     if (held === undefined || question.place.hook === undefined)
-      return { record: withoutRules(question.seen, held === undefined ? 'no-rules' : 'interface-unknown'), byNamedOwner: 'unknown' };
+      return {
+        record: withoutRules(question.seen, held === undefined ? 'no-rules' : 'interface-unknown'),
+        byNamedOwner: 'unknown',
+        ownerAsked: false,
+      };
     const left = sentByProxy(
       this.#possible(held, question).filter((outcome) => fits(outcome, question)),
       question.proxyOwner,
@@ -79,7 +85,7 @@ export class RuleJudge {
       asked.length === left.length && left.length > 0
         ? agreed(left.flatMap(({ owners }) => owners.map(({ named }) => named)))
         : knownOwner(held.sets, question.owner);
-    return { record: settle(left, question, held), byNamedOwner };
+    return { record: settle(left, question, held), byNamedOwner, ownerAsked: asked.length > 0 };
   }
 
   #possible(held: RulesHeld, question: RuleQuestion): readonly Possible[] {
