@@ -84,7 +84,7 @@ export function nftPart(statement: Json, findSet: FindSet): Part {
     case 'mangle':
       return asTarget(mangle(value, spelled));
     case 'notrack':
-      return asTarget({ kind: 'ct', notrack: true, text: spelled } satisfies CtTarget as Target);
+      return asTarget({ kind: 'ct', dialect: 'nft', notrack: true, text: spelled } satisfies CtTarget as Target);
     case 'limit':
     case 'quota':
     case 'ct count':
@@ -190,6 +190,7 @@ function mangle(value: Json, spelled: string): Target {
     if (zone === undefined) return opaqueTarget('ct zone', spelled);
     return {
       kind: 'ct',
+      dialect: 'nft',
       notrack: false,
       zone,
       text: spelled,

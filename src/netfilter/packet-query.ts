@@ -17,8 +17,11 @@ export interface PacketQuery {
   /** Interface names; absent is unknown. At OUTPUT `out` is the interface of the route before any redirect. */
   in?: string;
   out?: string;
-  /** Of the sending socket. Absent is unknown, as is an absent field; `none` is a packet without a socket (the kernel's own, or a forwarded one). */
-  owner?: { uid?: number; gid?: number } | 'none';
+  /**
+   * Of the sending socket. Absent is unknown, as is an absent field. `none`: there is no socket (a forwarded packet). `kernel`: a socket of the kernel's own, which belongs to nobody
+   * (TCP resets, ICMP errors).
+   */
+  owner?: { uid?: number; gid?: number } | 'none' | 'kernel';
   /** Absent is 0. */
   mark?: number | 'unknown';
   /** Absent is 0 for a NEW connection, else unknown. */

@@ -33,6 +33,8 @@ export class PacketState {
   /** Bits of marks that answers have settled, by origin. */
   readonly #settled = new Map<string, { value: number; known: number }>();
   #mark: Mark;
+  /** It was not to be tracked, but then was. */
+  #anew = false;
   #connmark: Mark;
   /** Has conntrack seen it? Before priority -200 it has not, unless it came in over lo; a zone or helper attaches a template. */
   tracked: 'no' | 'template' | 'yes';
@@ -58,6 +60,23 @@ export class PacketState {
     const beginning = query.hook === 'PREROUTING' || query.hook === 'OUTPUT';
     this.tracked = !beginning || this.loops ? 'yes' : 'no';
     this.zone = query.zone;
+    // Of what has no connection, conntrack remembers nothing; that it is not to be tracked stays with the packet.
+    if (this.loops && (query.state === 'UNTRACKED' || query.state === 'INVALID')) {
+      this.untracked = query.state === 'UNTRACKED';
+      this.tracked = 'no';
+    }
+  }
+
+  /** A template for conntrack: it will find or make the connection in the zone that the template names. */
+  trackAnew(): void {
+    if (this.untracked) this.#anew = true;
+    this.untracked = false;
+    this.tracked = 'template';
+  }
+
+  /** Was the connection looked up at OUTPUT already, so that nat has been asked? */
+  get seenBefore(): boolean {
+    return this.loops && !this.#anew;
   }
 
   /** A packet that comes in again over lo has been through OUTPUT: conntrack knows it already. */
@@ -118,7 +137,7 @@ export class PacketState {
     if (this.hook !== 'OUTPUT' && this.hook !== 'POSTROUTING') return 'none';
     this.lookedAt.add(`owner.${field}`);
     const { owner } = this.query;
-    if (owner === 'none') return 'none';
+    if (owner === 'none' || owner === 'kernel') return 'none';
     const given = owner?.[field];
     if (given !== undefined) return given;
     const choices = field === 'uid' ? this.#named().uids : this.#named().gids;
@@ -138,7 +157,8 @@ export class PacketState {
   /** As the packet was described. */
   queryState(): ConnectionState | Question {
     this.lookedAt.add('state');
-    const given = this.query.state ?? 'NEW';
+    let given = this.query.state ?? 'NEW';
+    if (this.#anew && given === 'UNTRACKED') given = opensConnection(this.query) ? 'NEW' : 'unknown';
     if (given !== 'unknown') return given;
     const answer = this.ask({ key: 'state', input: 'state', reason: 'state-unknown', choices: connectionStates });
     return typeof answer === 'object' ? answer : (answer as ConnectionState);
@@ -180,4 +200,9 @@ export class PacketState {
     }
     return answer;
   }
+}
+
+/** Would conntrack make a connection of it, if it knew none? Of TCP, of a SYN. */
+function opensConnection({ protocol, tcpFlags }: PacketQuery): boolean {
+  return protocol === 'udp' || (protocol === 'tcp' && tcpFlags === 0x02);
 }

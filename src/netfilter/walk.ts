@@ -69,7 +69,7 @@ export function walk(bases: readonly BaseChain[], packet: PacketState, budget: B
 
 /** nat is asked for the first packet of a connection. A packet that comes in again over lo has been asked at OUTPUT already. */
 function natIsAsked(packet: PacketState): Truth {
-  if (packet.untracked || packet.loops) return false;
+  if (packet.untracked || packet.seenBefore) return false;
   const state = packet.queryState();
   if (typeof state === 'object') return state;
   if (state !== 'RELATED') return state === 'NEW';

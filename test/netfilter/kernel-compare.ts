@@ -7,7 +7,7 @@ import { neverMatches } from '../../src/netfilter/never.ts';
 import type { ConnectionState, PacketQuery } from '../../src/netfilter/packet-query.ts';
 import type { RuleSet } from '../../src/netfilter/rule-set.ts';
 import { ethernetFrame, ipPacket } from './frames.ts';
-import { type KernelLab, links } from './kernel-lab.ts';
+import type { KernelLab } from './kernel-lab.ts';
 import { type Attempt, attempt, Chance, poolsOf } from './kernel-packets.ts';
 import { parseRuns, type Run } from './kernel-runs.ts';
 
@@ -17,6 +17,8 @@ export interface Subject {
   readonly load: (lab: KernelLab) => void;
   readonly read: (lab: KernelLab) => RuleSet[];
   readonly listener: boolean;
+  /** Its rules do not change or drop the kernel's own answers, so that it is known where a connection stands after them. */
+  readonly answersPass: boolean;
 }
 
 export interface Result {
@@ -113,7 +115,7 @@ function expectations(sets: RuleSet[], sent: Attempt, listener: boolean): Expect
       mark: first.mark,
       connmark: first.connmark,
       transparentListener: listener,
-      ...(first.zone === undefined || first.zone === 'unknown' ? {} : { zone: first.zone }),
+      ...(first.zone === undefined || first.zone === 'unknown' || state === 'INVALID' ? {} : { zone: first.zone }),
     },
     keyOf('PREROUTING lo', numberOf[protocol], source, to, tcpFlags),
   );
@@ -132,7 +134,7 @@ function judgeLater(sets: RuleSet[], query: PacketQuery, first: Evaluation): Eva
 const listening = new Set([15001, 15006, 15053]);
 
 /** Later packets of the connection, where it stands after the first one: in the order in which they are to be sent. */
-function laterPackets(sets: RuleSet[], sent: Attempt, first: Evaluation, listener: boolean): Expected[] {
+function laterPackets(sets: RuleSet[], sent: Attempt, first: Evaluation, { listener, answersPass }: Subject): Expected[] {
   const { hook, protocol, source, destination, flags, link, owner, mark } = sent;
   if (link === 'lo' || first.untracked === true || first.verdict === 'DROP' || (protocol === 'tcp' && flags !== 0x02)) return [];
   const local = sent.family === 4 ? link.address4 : link.address6;
@@ -164,7 +166,8 @@ function laterPackets(sets: RuleSet[], sent: Attempt, first: Evaluation, listene
     const served =
       (first.verdict === 'REDIRECT' || (first.verdict === 'TPROXY' && destination.ip === local)) && listening.has(first.to?.port ?? 0);
     // From such an address nothing is let in, whatever the rules say.
-    if (protocol === 'tcp' && served && listener && !/^(?:127\.|::)/.test(source.ip)) judge({ ...sent, flags: ack }, first.connmark);
+    if (protocol === 'tcp' && served && listener && answersPass && !/^(?:127\.|::)/.test(source.ip))
+      judge({ ...sent, flags: ack }, first.connmark);
     return list;
   }
   if (first.verdict !== 'ACCEPT' || protocol !== 'udp') return list;
@@ -172,19 +175,26 @@ function laterPackets(sets: RuleSet[], sent: Attempt, first: Evaluation, listene
     { ...sent, hook: 'PREROUTING', source: destination, destination: source, flags: protocol === 'udp' ? 0 : 0x12, mark: 0 },
     first.connmark,
   );
-  if (list[0]!.query.state === 'ESTABLISHED' && back.verdict !== 'DROP') judge({ ...sent, flags: ack }, back.connmark);
+  if (answersPass && list[0]!.query.state === 'ESTABLISHED' && back.untracked === undefined && back.verdict !== 'DROP')
+    judge({ ...sent, flags: ack }, back.connmark);
   return list;
 }
 
-/** The kernel's own answer to a packet that arrived here: an RST has no owner, a SYN/ACK is the listener's (root's). */
-function answerOf(sets: RuleSet[], sent: Attempt, listener: boolean, evaluations: readonly Evaluation[], run: Run): Expected | undefined {
+/** The kernel's own answer to a packet that arrived here: an RST comes from a socket of the kernel's own, a SYN/ACK is the listener's (root's). */
+function answerOf(
+  sets: RuleSet[],
+  sent: Attempt,
+  listener: boolean,
+  evaluations: readonly Evaluation[],
+  run: Run,
+  out: string,
+): Expected | undefined {
   const first = evaluations[0]!;
   const last = evaluations.at(-1)!;
   if (sent.protocol !== 'tcp' || sent.flags !== 0x02 || run.protocol !== 6) return undefined;
   if (first.verdict === 'unknown' || last.verdict === 'unknown' || last.verdict === 'DROP') return undefined;
   const synAck = run.tcpFlags === 0x12;
   if (!synAck && run.tcpFlags !== 0x14) return undefined;
-  const lo = evaluations.length > 1;
   const query: PacketQuery = {
     hook: 'OUTPUT',
     protocol: 'tcp',
@@ -192,8 +202,9 @@ function answerOf(sets: RuleSet[], sent: Attempt, listener: boolean, evaluations
     destination: run.destination,
     state: 'ESTABLISHED',
     tcpFlags: run.tcpFlags,
-    owner: synAck ? { uid: 0, gid: 0 } : 'none',
-    out: lo ? 'lo' : sent.link === 'lo' ? 'lo' : 'eth0',
+    // Of IPv6, an RST leaves without any socket.
+    owner: synAck ? { uid: 0, gid: 0 } : sent.family === 4 ? 'kernel' : 'none',
+    out,
     connmark: last.connmark,
     transparentListener: listener,
   };
@@ -255,7 +266,7 @@ export function ask(kernel: KernelLab, subject: Subject, packets: number, seed: 
     commands.push(commandFor(one));
     sent.push({ attempt: one, expected });
     if (chance.next() > 0.4) continue;
-    for (const later of laterPackets(sets, one, redirected, subject.listener)) {
+    for (const later of laterPackets(sets, one, redirected, subject)) {
       commands.push(commandFor(later.attempt));
       sent.push({ attempt: later.attempt, expected: [later] });
     }
@@ -263,6 +274,7 @@ export function ask(kernel: KernelLab, subject: Subject, packets: number, seed: 
   /** By tuple and hook: once for each time that it came by. */
   const runs = new Map<string, { seen: Run; of: Run[] }[]>();
   const arrivals = new Map<string, Run[]>();
+  const interfaces = kernel.interfaces();
   const loIndex = 1;
   const current = new Map<string, Run[]>();
   for (const run of parseRuns(kernel.trace(commands))) {
@@ -302,7 +314,8 @@ export function ask(kernel: KernelLab, subject: Subject, packets: number, seed: 
       }
     result.decisions++;
     if (evaluation.verdict === 'unknown') {
-      result.unknown++;
+      // A packet that was not to be tracked, and then is: what conntrack makes of the middle of a connection is not told by the packet.
+      if (query.state !== 'UNTRACKED') result.unknown++;
       return;
     }
     const said = evaluation.steps
@@ -355,14 +368,10 @@ export function ask(kernel: KernelLab, subject: Subject, packets: number, seed: 
       const key = keyOf('OUTPUT', 6, from, one.source, flags);
       const seen = runs.get(key)?.[0]?.seen;
       if (seen === undefined) continue;
-      const answer = answerOf(sets, one, subject.listener, evaluations, seen);
-      if (answer === undefined) continue;
-      const out = links[0]!;
-      const index = seen.out;
-      const name = index === loIndex ? 'lo' : undefined;
-      if (name === undefined && answer.query.out !== out.name) continue;
-      const query = { ...answer.query, out: name ?? out.name };
-      compare({ ...answer, query, evaluation: judgeLater(sets, query, first) }, key, 0);
+      // Which way an answer leaves is the routing's business: the kernel says it.
+      const out = interfaces.get(seen.out);
+      const answer = out === undefined ? undefined : answerOf(sets, one, subject.listener, evaluations, seen, out);
+      if (answer !== undefined) compare(answer, key, 0);
     }
   }
   for (const set of sets)

@@ -146,6 +146,12 @@ export class KernelLab {
     });
   }
 
+  /** Names of the pod's interfaces by index. */
+  interfaces(): Map<number, string> {
+    const list = JSON.parse(this.run('ip', '-j', 'link')) as { ifindex: number; ifname: string }[];
+    return new Map(list.map(({ ifindex, ifname }) => [ifindex, ifname]));
+  }
+
   /** Takes all rules and connections away. */
   clear(): void {
     this.run('nft', 'flush', 'ruleset');

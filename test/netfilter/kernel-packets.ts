@@ -148,7 +148,7 @@ const isLocal = (ip: string) =>
   ip.startsWith('127.') || ip === '::1' || ip === '::6' || links.some(({ address4, address6 }) => ip === address4 || ip === address6);
 
 /** Which link does the pod's routing table choose? Mirrors the routes of kernel-lab.ts. */
-function linkFor(ip: string, family: Family): Link | 'lo' {
+export function linkFor(ip: string, family: Family): Link | 'lo' {
   if (isLocal(ip)) return 'lo';
   if (family === 4) {
     const [a, b, c, d] = ip.split('.').map(Number) as [number, number, number, number];

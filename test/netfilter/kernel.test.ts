@@ -53,6 +53,7 @@ function subjects(): Subject[] {
           name: `iptables/${basename(path)} v${family}${listener ? '' : ', nobody listens'}`,
           family,
           listener,
+          answersPass: true,
           load: (lab) => void lab.feed(input, `${tool}-restore`, '--noflush'),
           read: (lab) => [parseIptables(lab.run(`${tool}-save`, '-c'), { family })],
         });
@@ -66,6 +67,7 @@ function subjects(): Subject[] {
           name: `nftables/${basename(path)} v${family}${listener ? '' : ', nobody listens'}`,
           family,
           listener,
+          answersPass: true,
           load: (lab) => void lab.feed(text, 'nft', '-f', '-'),
           read: (lab) => [parseNft(lab.run('nft', '-j', 'list', 'ruleset'))],
         });

@@ -1,7 +1,7 @@
 /**
  * `-m owner`, `meta skuid`: does the sending socket belong to this user or group?
  *
- * A packet without a socket has no owner: iptables then says yes only if every option is negated, nft says no to everything.
+ * A packet without a socket has no owner: iptables then says yes only if every option is negated, nft says no to everything. Sockets of the kernel's own exist, but have no owner either.
  * "No owner" and "we do not know the owner" are different answers.
  * Source: iptables-extensions(8) "owner"; Linux net/netfilter/xt_owner.c owner_mt(), net/netfilter/nft_meta.c nft_meta_get_eval_skugid().
  */
@@ -25,6 +25,10 @@ export interface OwnerMatch extends Match {
   readonly withoutSocket: 'negated' | 'never';
 }
 
+function ownerless(options: readonly OwnerOption[], kernelSocket: boolean): boolean {
+  return options.every(({ field, negated }) => (field === 'socket' && kernelSocket ? !negated : negated));
+}
+
 export const owner: MatchType<OwnerMatch> = {
   kind: 'owner',
   test({ options, withoutSocket }, packet) {
@@ -35,7 +39,7 @@ export const owner: MatchType<OwnerMatch> = {
         open ??= id;
         continue;
       }
-      if (id === 'none') return withoutSocket === 'negated' && options.every((option) => option.negated);
+      if (id === 'none') return withoutSocket === 'negated' && ownerless(options, packet.query.owner === 'kernel');
       const fits = field === 'socket' ? true : inRanges(ranges, id);
       if (fits === negated) return false;
     }

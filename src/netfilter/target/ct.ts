@@ -1,5 +1,6 @@
 /**
- * CT, NOTRACK, nft's `ct zone set` and `notrack`: how conntrack shall treat the packet. Works before conntrack only; the first one wins, later ones do nothing.
+ * CT, NOTRACK, nft's `ct zone set` and `notrack`: how conntrack shall treat the packet. Works before conntrack only; the first one wins, later ones do nothing,
+ * save that nft's zone takes a packet back that was not to be tracked.
  * Source: iptables-extensions(8) "CT"; Linux net/netfilter/xt_CT.c xt_ct_target(), nft_ct.c nft_ct_set_zone_eval().
  */
 import type { IptablesTarget, Target, TargetType } from './target.ts';
@@ -11,15 +12,16 @@ export interface CtTarget extends Target {
   readonly zone?: number;
   /** The zone holds for one direction only. */
   readonly direction?: 'ORIGINAL' | 'REPLY';
+  readonly dialect: 'iptables' | 'nft';
 }
 
 export const ct: TargetType<CtTarget> = {
   kind: 'ct',
-  apply({ notrack, zone, direction }, packet) {
-    if (packet.tracked !== 'no' || packet.untracked) return CONTINUE;
+  apply({ notrack, zone, direction, dialect }, packet) {
+    if (packet.tracked !== 'no' || (packet.untracked && (notrack || dialect === 'iptables'))) return CONTINUE;
     if (notrack) packet.untracked = true;
     else {
-      packet.tracked = 'template';
+      packet.trackAnew();
       if (zone !== undefined && direction !== 'REPLY') packet.zone = zone;
     }
     return CONTINUE;
@@ -46,6 +48,7 @@ export const ctOptions: IptablesTarget = {
     }
     return {
       kind: 'ct',
+      dialect: 'iptables',
       notrack: name === 'NOTRACK' || options.some((option) => option.name === '--notrack'),
       text: [name, ...options.flatMap((option) => [option.name, ...option.values])].join(' '),
       ...(zone === undefined ? {} : { zone }),
