@@ -15,11 +15,13 @@ import { decodeFrame } from './decode/decode.ts';
 import { Packet } from './decode/packet.ts';
 import { isAnswerHalf, readFlow } from './flow/flow.ts';
 import { NamespaceFlows } from './flow/namespace-flows.ts';
+import type { FindingNamespace } from './findings/finding.ts';
+import { findAll } from './findings/findings.ts';
 import { KubeNames } from './kube/names.ts';
 import { type KubeObjects, parseKubeObjects } from './kube/objects.ts';
 import { parseRfc3339 } from './net/time.ts';
 import { findPaths } from './path/paths.ts';
-import type { AnyRecord, FlowRecord, LostRecord, PathRecord } from './record/record.ts';
+import type { AnyRecord, FindingRecord, FlowRecord, LostRecord, PathRecord } from './record/record.ts';
 import { noRedaction, redaction } from './record/redact.ts';
 import { Tally } from './record/tally.ts';
 import { type Bundle, snapshotsOf } from './source/bundle.ts';
@@ -83,7 +85,7 @@ const LINUX_COOKED: ReadonlySet<number> = new Set([113, 276]);
 /**
  * Replays recordings. Yields between pieces of work; `next(true)` asks it to stop reading and to come to its end with what it has.
  *
- * @param write takes the records in order: flows and paths by their first packet, then what was lost, then one total
+ * @param write takes the records in order: flows and paths by their first packet, then findings, then what was lost, then one total
  * @throws {CaptureFileError} when an input cannot be opened at all
  */
 export function* replay(inputs: ReplayInputs, write: (record: AnyRecord) => void): Generator<ReplayProgress, ReplayEnd, boolean | undefined> {
@@ -99,6 +101,8 @@ class Run {
   readonly #losses: LostRecord[] = [];
   readonly #kube: KubeObjects[] = [];
   readonly #bundles: Bundle[] = [];
+  /** Namespaces of which more is known than their packets. */
+  readonly #known: FindingNamespace[] = [];
   #malformed = false;
   #stopped = false;
   #bytesTotal = 0;
@@ -218,7 +222,10 @@ class Run {
   *#read(namespace: Namespace, names: KubeNames): Generator<ReplayProgress, Subject[] | undefined, boolean | undefined> {
     const sources = namespace.sources();
     const source = sources.length <= 1 ? sources[0] : new MergedSource(sources);
-    if (source === undefined) return [];
+    if (source === undefined) {
+      this.#known.push({ world: namespace.world(names, []), base: this.#base, subjects: [] });
+      return [];
+    }
     const cooked = source.interfaces.some(({ linkType }) => LINUX_COOKED.has(linkType));
     const follow = namespace.isKnown || cooked || this.#inputs.requests === true;
     const flows = new NamespaceFlows({ follow: follow ? 'all' : 'hello' });
@@ -232,6 +239,7 @@ class Run {
     if (world.conntrack !== undefined) pairByConntrack(flows, world.conntrack);
     const subjects = this.#judge(namespace, source, flows, world, follow);
     source.close();
+    if (subjects !== undefined) this.#known.push({ world, base: this.#base, subjects });
     return subjects;
   }
 
@@ -285,7 +293,7 @@ class Run {
     this.#lose({ source: 'requests', count: flows.unfollowed, exact: true, atNs: 0, detail }, { node: namespace.node, netns: namespace.netns });
   }
 
-  #emit(record: FlowRecord | PathRecord): void {
+  #emit(record: FlowRecord | PathRecord | FindingRecord): void {
     this.#tally.add(record);
     this.#write(record);
   }
@@ -293,7 +301,9 @@ class Run {
   #finish(joined: readonly (readonly Subject[])[]): void {
     const paths = findPaths(joined, this.#inputs.redact ? redaction : noRedaction);
     const flows = joined.flatMap((subjects) => subjects.map((subject) => subject.record));
+    const findings = findAll(this.#known, paths);
     for (const record of byTime(flows, paths)) this.#emit(record);
+    for (const record of findings) this.#emit(record);
     for (const bundle of this.#bundles) {
       for (const loss of bundle.losses) this.#lose(loss, { node: bundle.manifest.node });
       this.#malformed ||= bundle.malformed;
