@@ -23,6 +23,8 @@ export interface Hop {
   readonly down?: Subject;
   readonly up?: Subject;
   readonly join?: HopJoin;
+  /** Upstream connections that were opened for it before `up`, and failed; oldest first. */
+  readonly attempts?: readonly Subject[];
   /** The request as the side read in the clear shows it. */
   readonly exchange?: Exchange;
   /** On which side it was read. */

@@ -44,9 +44,9 @@ export function joinOpened(hops: readonly Hop[], orphans: readonly Subject[], fi
   for (const [i, ups] of claimed) {
     const hop = result[i]!;
     // Several attempts for one request: the last is the one that decided its fate.
-    const up = ups.reduce((a, b) => (b.flow.firstNs > a.flow.firstNs ? b : a));
+    const tries = [...ups].sort((a, b) => a.flow.firstNs - b.flow.firstNs);
     const { join: _, ...rest } = hop;
-    result[i] = { ...rest, up, join: { by: 'order', evidence: 'derived' } };
+    result[i] = { ...rest, up: tries.at(-1)!, join: { by: 'order', evidence: 'derived' }, ...(tries.length > 1 ? { attempts: tries.slice(0, -1) } : {}) };
   }
   return result;
 }

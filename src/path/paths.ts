@@ -21,7 +21,11 @@ import { speaksHttp2 } from './upstreams.ts';
 /** Paths named in one flow record; then only their number. */
 const PATHS_NAMED_MAX = 16;
 
-/** @param namespaces the connections of each network namespace */
+/**
+ * A pod that calls itself passes its proxy twice: the whole is one path, and the second pass is one of its own, too, with the whole as its parent.
+ *
+ * @param namespaces the connections of each network namespace
+ */
 export function findPaths(namespaces: readonly (readonly Subject[])[], redaction: Redaction): PathRecord[] {
   const all = namespaces.flat();
   const counterparts = new Counterparts(all);
@@ -109,6 +113,8 @@ class Assembly {
       for (let next = this.#next.get(hop); next !== undefined && !chain.includes(next) && chain.length < 8; next = this.#next.get(next)) chain.push(next);
       const record = this.#record(chain);
       for (const part of chain) parents.set(part, record.id);
+      const again = chain.findIndex((part, i) => i > 0 && part.down?.world === chain[i - 1]!.up?.world);
+      if (again !== -1) records.push({ ...this.#record(chain.slice(again)), first: record.first, parent: record.id });
       records.push(record);
     }
     this.#tellParents(records, parents);
@@ -126,10 +132,18 @@ class Assembly {
     if (hop.up === undefined || hop.join === undefined || hop.join.evidence === 'ambiguous') return;
     const arrived = hop.up.record.roles.includes('client-to-proxy') ? hop.up : this.#counterparts.arrivalOf(hop.up)?.subject;
     if (arrived === undefined) return;
-    const next = followingHop(hop, this.#byDown.get(arrived) ?? []);
+    const following = this.#byDown.get(arrived) ?? [];
+    const next = followingHop(hop, following) ?? this.#unread(hop, following);
     if (next === undefined || next === hop || this.#hasPrevious.has(next) || (next.join !== undefined && next.join.evidence === 'ambiguous' && next.up !== undefined)) return;
     this.#next.set(hop, next);
     this.#hasPrevious.add(next);
+  }
+
+  /** Nobody could read what came in there; if this was the only request sent on that connection, what is known of the connection is known of the request. */
+  #unread(hop: Hop, following: readonly Hop[]): Hop | undefined {
+    const [only] = following;
+    if (hop.of !== 'request' || following.length !== 1 || only === undefined || only.of !== 'connection' || hop.place === undefined) return undefined;
+    return this.#hops.filter((other) => other.up === hop.up && other.of === 'request').length === 1 && hop.place.isLast ? only : undefined;
   }
 
   #record(chain: readonly Hop[]): PathRecord {
@@ -153,10 +167,16 @@ class Assembly {
         if (hop.join !== undefined && legs.length > 0) joins.push(openJoin(legs.length - 1, hop));
         continue;
       }
+      const from = legs.length - 1;
+      for (const attempt of hop.attempts ?? []) {
+        if (legs.includes(attempt)) continue;
+        legs.push(attempt);
+        joins.push({ from, to: legs.length - 1, by: hop.join!.by, evidence: hop.join!.evidence });
+      }
       if (hop.down === undefined) legs.push(hop.up);
       else if (!legs.includes(hop.up)) {
         legs.push(hop.up);
-        joins.push({ from: legs.length - 2, to: legs.length - 1, by: hop.join!.by, evidence: hop.join!.evidence });
+        joins.push({ from, to: legs.length - 1, by: hop.join!.by, evidence: hop.join!.evidence });
       }
       if (hop.down === undefined && hop.join !== undefined) joins.push(openJoin(legs.length - 1, hop));
     }
