@@ -92,7 +92,7 @@ export class RuleJudge {
     const { place, source, destination, owner } = question;
     const port = looksAtSourcePorts(held.sets) ? source.port : '';
     const sender = owner === undefined ? '' : `${owner.uid ?? '?'}:${owner.gid ?? '?'}`;
-    const key = `${held.generation} ${question.protocol} ${place.hook} ${place.in ?? '?'} ${place.out ?? '?'} ${source.ip} ${port} ${destination.ip} ${destination.port} ${sender}`;
+    const key = `${held.generation} ${question.protocol} ${place.hook} ${place.in ?? '?'} ${place.out ?? '?'} ${source.ip} ${port} ${destination.ip} ${destination.port} ${sender} ${question.sentByProxy}`;
     const kept = this.#outcomes.get(key);
     if (kept !== undefined) return kept;
     const outcomes = outcomesOf(held, question);
@@ -191,7 +191,10 @@ function queryOf(held: RulesHeld, question: RuleQuestion): PacketQuery {
     ...(place.in === undefined ? {} : { in: place.in }),
     ...(place.out === undefined ? {} : { out: place.out }),
     // What arrives from outside has no socket and no mark yet; what is sent here has both, and packets do not show them.
-    ...(output ? { mark: 'unknown' as const, ...(owner === undefined ? {} : { owner }) } : { owner: 'none' as const, mark: 0 }),
+    // (Istio's proxy marks what it opens towards the application, in the clear; not what it encrypts for another proxy.)
+    ...(output
+      ? { mark: question.sentByProxy ? 0 : ('unknown' as const), ...(owner === undefined ? {} : { owner }) }
+      : { owner: 'none' as const, mark: 0 }),
     ...(question.localAddress === undefined ? {} : { localAddress: question.localAddress }),
     ...(question.protocol === 'tcp' ? { tcpFlags: 0x02 } : {}),
     state: 'NEW',
