@@ -5,9 +5,9 @@
 import type { Subject } from '../annotate/subject.ts';
 import { formatEndpoint } from '../net/address.ts';
 import type { Evidence } from '../record/record.ts';
-import { normalisePath } from './request-path.ts';
 import { originalPath } from './fit.ts';
 import type { Hop } from './hop.ts';
+import { normalisePath } from './request-path.ts';
 
 export interface Counterpart {
   readonly subject: Subject;
@@ -52,7 +52,12 @@ export class Counterparts {
     const other = same[0]!;
     const theirs = other.flow.tcp?.isnToDestination;
     if (isn !== undefined && theirs !== undefined) return undefined;
-    if (flow.tcp !== undefined && other.flow.tcp !== undefined && !sequencesMeet(flow.tcp.nextToDestination, other.flow.tcp.nextToDestination)) return undefined;
+    if (
+      flow.tcp !== undefined &&
+      other.flow.tcp !== undefined &&
+      !sequencesMeet(flow.tcp.nextToDestination, other.flow.tcp.nextToDestination)
+    )
+      return undefined;
     return { subject: other, evidence: 'derived' };
   }
 
@@ -102,7 +107,14 @@ export function followingHop(hop: Hop, candidates: readonly Hop[]): Hop | undefi
   const { place, exchange } = hop;
   if (place === undefined || exchange === undefined) return undefined;
   if (!place.shared) {
-    const exact = fitting.filter((next) => (next.readOn === 'down' ? next.exchange?.index : next.place !== undefined && !next.place.shared ? next.place.clientEnd : undefined) === place.clientEnd);
+    const exact = fitting.filter(
+      (next) =>
+        (next.readOn === 'down'
+          ? next.exchange?.index
+          : next.place !== undefined && !next.place.shared
+            ? next.place.clientEnd
+            : undefined) === place.clientEnd,
+    );
     if (exact.length === 1 && sameAsked(hop, exact[0]!)) return exact[0];
     if (exact.length > 1) return undefined;
   }
@@ -115,7 +127,8 @@ function sameAsked(a: Hop, b: Hop): boolean {
   const left = a.exchange;
   const right = b.exchange;
   if (left === undefined || right === undefined) return true;
-  if (left.request?.method !== undefined && right.request?.method !== undefined && left.request.method !== right.request.method) return false;
+  if (left.request?.method !== undefined && right.request?.method !== undefined && left.request.method !== right.request.method)
+    return false;
   const sent = left.request?.path;
   const got = right.request?.path;
   if (sent === undefined || got === undefined) return true;
@@ -133,5 +146,9 @@ function nested(a: Hop, b: Hop): boolean {
   if (left.world.node !== right.world.node) return true;
   const offset = (right.base.epochSeconds - left.base.epochSeconds) * 1e9;
   if (inner.requestStartNs + offset + 2_000 < outer.requestStartNs) return false;
-  return outer.responseEndNs === undefined || inner.responseStartNs === undefined || inner.responseStartNs + offset <= outer.responseEndNs + 2_000;
+  return (
+    outer.responseEndNs === undefined ||
+    inner.responseStartNs === undefined ||
+    inner.responseStartNs + offset <= outer.responseEndNs + 2_000
+  );
 }

@@ -3,8 +3,8 @@
  * their effects, bodies pass whole, and what is in the clear on both sides is the same. A place that is struck out here cannot be the right one.
  */
 import type { Exchange } from '../flow/http.ts';
-import { normalisePath } from './request-path.ts';
 import type { Place } from './place.ts';
+import { normalisePath } from './request-path.ts';
 
 /** Stamps of one kernel; two processors may differ by less than this. */
 const CLOCK_NS = 2_000;
@@ -36,7 +36,12 @@ const TRACE_REASON_DIGIT = 14;
 /** Do two x-request-id values name the same request? */
 export function sameRequestId(a: string, b: string): boolean {
   if (a === b) return true;
-  return a.length === b.length && a.length === 36 && a.slice(0, TRACE_REASON_DIGIT) === b.slice(0, TRACE_REASON_DIGIT) && a.slice(TRACE_REASON_DIGIT + 1) === b.slice(TRACE_REASON_DIGIT + 1);
+  return (
+    a.length === b.length &&
+    a.length === 36 &&
+    a.slice(0, TRACE_REASON_DIGIT) === b.slice(0, TRACE_REASON_DIGIT) &&
+    a.slice(TRACE_REASON_DIGIT + 1) === b.slice(TRACE_REASON_DIGIT + 1)
+  );
 }
 
 function agree(downstream: Exchange, upstream: Exchange): boolean {
@@ -49,7 +54,12 @@ function agree(downstream: Exchange, upstream: Exchange): boolean {
   const rewritten = header(upstream, 'x-envoy-original-path', 'request') === undefined && originalPath(downstream) !== asked;
   if (!rewritten && asked !== undefined && sent !== undefined && normalisePath(asked) !== normalisePath(sent)) return false;
   // Only a client that showed a certificate is passed on as one.
-  if (header(upstream, 'x-forwarded-client-cert', 'request') !== undefined && header(downstream, 'x-forwarded-client-cert', 'request') === undefined && a.headersComplete) return false;
+  if (
+    header(upstream, 'x-forwarded-client-cert', 'request') !== undefined &&
+    header(downstream, 'x-forwarded-client-cert', 'request') === undefined &&
+    a.headersComplete
+  )
+    return false;
   const left = downstream.response?.status;
   const right = upstream.response?.status;
   return left === undefined || right === undefined || !cameFromUpstream(downstream) || left === right;
@@ -66,7 +76,8 @@ export function fitsUpstream(downstream: Exchange, place: Place): boolean {
     if (cameFromUpstream(downstream)) {
       if (place.firstServerNs === undefined || place.firstServerNs > responseStartNs + CLOCK_NS) return false;
       const ended = downstream.responseDone ? responseEndNs : undefined;
-      if (!place.loose && !place.isLast && ended !== undefined && place.lastServerNs !== undefined && place.lastServerNs > ended + CLOCK_NS) return false;
+      if (!place.loose && !place.isLast && ended !== undefined && place.lastServerNs !== undefined && place.lastServerNs > ended + CLOCK_NS)
+        return false;
       if (downstream.responseDone && tooShort(place.serverBytes, downstream.responseBytes)) return false;
     }
   }

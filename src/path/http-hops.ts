@@ -6,9 +6,9 @@
  */
 import { requestFacts } from '../annotate/envoy.ts';
 import type { Subject } from '../annotate/subject.ts';
+import { findField } from '../decode/header-field.ts';
 import type { RoutedDecision } from '../envoy/alternative.ts';
 import { decideRequest } from '../envoy/request.ts';
-import { findField } from '../decode/header-field.ts';
 import type { Exchange } from '../flow/http.ts';
 import { cameFromUpstream, fitsDownstream, fitsUpstream, originalPath, sameRequestId } from './fit.ts';
 import type { Hop, HopJoin } from './hop.ts';
@@ -32,7 +32,9 @@ export const CANDIDATES_MAX = 256;
 /** Exchanges whose request was read, with the connection that carries them. */
 function exchangesOf(subjects: readonly Subject[]): { subject: Subject; exchange: Exchange }[] {
   return subjects.flatMap((subject) =>
-    (subject.tracker?.exchanges ?? []).flatMap((exchange) => (exchange.request !== undefined && exchange.requestStartNs !== undefined ? [{ subject, exchange }] : [])),
+    (subject.tracker?.exchanges ?? []).flatMap((exchange) =>
+      exchange.request !== undefined && exchange.requestStartNs !== undefined ? [{ subject, exchange }] : [],
+    ),
   );
 }
 
@@ -41,7 +43,12 @@ function allPlaces(subjects: readonly Subject[], http2: (subject: Subject) => bo
 }
 
 /** Indices of places that may hold something of [from, to], by connection in time: places of one connection follow each other. */
-function* overlapping(places: readonly Place[], byConnection: readonly (readonly number[])[], fromNs: number, toNs: number): Generator<number> {
+function* overlapping(
+  places: readonly Place[],
+  byConnection: readonly (readonly number[])[],
+  fromNs: number,
+  toNs: number,
+): Generator<number> {
   for (const list of byConnection) {
     let low = 0;
     let high = list.length;
@@ -75,7 +82,11 @@ const SLACK_NS = 10_000;
  *
  * @param mayServeOthers may this upstream connection carry something else than the requests of `downstreams`?
  */
-export function joinOutbound(downstreams: readonly Subject[], upstreams: readonly Subject[], mayServeOthers: (upstream: Subject) => boolean): Hop[] {
+export function joinOutbound(
+  downstreams: readonly Subject[],
+  upstreams: readonly Subject[],
+  mayServeOthers: (upstream: Subject) => boolean,
+): Hop[] {
   const places = allPlaces(upstreams, speaksHttp2);
   const byConnection = indexByConnection(places);
   const items: Item[] = exchangesOf(downstreams).map(({ subject, exchange }) => {
@@ -91,7 +102,14 @@ export function joinOutbound(downstreams: readonly Subject[], upstreams: readonl
       fits.push(i);
       if (idsAgree(exchange, place)) proven = i;
     }
-    return { subject, exchange, routed, mustBePlaced: cameFromUpstream(exchange) && fits.length > 0, fits: proven === undefined ? fits : [proven], proven };
+    return {
+      subject,
+      exchange,
+      routed,
+      mustBePlaced: cameFromUpstream(exchange) && fits.length > 0,
+      fits: proven === undefined ? fits : [proven],
+      proven,
+    };
   });
   const own = (place: number) => !mayServeOthers(upstreams[places[place]!.connection]!);
   return assign(items, places, own).map(({ item, place, join }): Hop => {
@@ -111,7 +129,11 @@ export function joinOutbound(downstreams: readonly Subject[], upstreams: readonl
 }
 
 /** Requests read on their way to the application, which came in over `downstreams`. */
-export function joinInbound(upstreams: readonly Subject[], downstreams: readonly Subject[], http2: (downstream: Subject) => boolean | undefined): Hop[] {
+export function joinInbound(
+  upstreams: readonly Subject[],
+  downstreams: readonly Subject[],
+  http2: (downstream: Subject) => boolean | undefined,
+): Hop[] {
   const places = allPlaces(downstreams, http2);
   const byConnection = indexByConnection(places);
   const items: Item[] = exchangesOf(upstreams).map(({ subject, exchange }) => {
@@ -121,7 +143,8 @@ export function joinInbound(upstreams: readonly Subject[], downstreams: readonly
     for (const i of overlapping(places, byConnection, exchange.requestStartNs! - SLACK_NS, until + SLACK_NS)) {
       const place = places[i]!;
       const downstream = downstreams[place.connection]!;
-      if (downstream === subject || !fitsDownstream(exchange, place) || !samePort(downstream, subject) || !maybeFrom(exchange, downstream)) continue;
+      if (downstream === subject || !fitsDownstream(exchange, place) || !samePort(downstream, subject) || !maybeFrom(exchange, downstream))
+        continue;
       fits.push(i);
       if (idsAgree(exchange, place)) proven = i;
     }
@@ -193,7 +216,11 @@ interface OpenJoin {
 /**
  * @param own is it known that whatever lies in the place is one of the items?
  */
-function assign(items: readonly Item[], places: readonly Place[], own: (place: number) => boolean): { item: Item; place: Place | undefined; join: OpenJoin | undefined }[] {
+function assign(
+  items: readonly Item[],
+  places: readonly Place[],
+  own: (place: number) => boolean,
+): { item: Item; place: Place | undefined; join: OpenJoin | undefined }[] {
   const possible = possiblePlaces(items, (place) => places[place]!.shared);
   const fitting = new Map<number, number>();
   for (const item of items) for (const place of item.fits) fitting.set(place, (fitting.get(place) ?? 0) + 1);
@@ -203,7 +230,12 @@ function assign(items: readonly Item[], places: readonly Place[], own: (place: n
       // Nobody says that this one was sent on; but what was sent can be nobody else's.
       const surely = item.fits.filter((place) => fitting.get(place) === 1 && !places[place]!.loose && own(place));
       const only = new Set(surely.map((place) => places[place]!.connection));
-      if (only.size === 1) return { item, place: places[surely.at(-1)!]!, join: { by: 'order' as const, evidence: 'derived' as const, connections: [...only] } };
+      if (only.size === 1)
+        return {
+          item,
+          place: places[surely.at(-1)!]!,
+          join: { by: 'order' as const, evidence: 'derived' as const, connections: [...only] },
+        };
     }
     const open = left ?? item.fits;
     if (open.length === 0) return { item, place: undefined, join: undefined };

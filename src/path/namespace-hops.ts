@@ -1,9 +1,9 @@
 /** All hops of the proxy of one namespace: requests first, which say which connections carry requests; then connections carried as bytes; then attempts that failed. */
 import { epochMs } from '../annotate/envoy.ts';
 import type { Subject } from '../annotate/subject.ts';
+import { findField } from '../decode/header-field.ts';
 import { terminalFilter } from '../envoy/connection.ts';
 import { decideUnread } from '../envoy/request.ts';
-import { findField } from '../decode/header-field.ts';
 import type { Leg } from '../record/record.ts';
 import type { Hop } from './hop.ts';
 import { joinInbound, joinOutbound, samePort, unplacedInbound } from './http-hops.ts';
@@ -20,7 +20,9 @@ export function namespaceHops(subjects: readonly Subject[], http2: (downstream: 
   const toProxy = tcp.filter((s) => plays(s, 'app-to-proxy'));
   const clients = tcp.filter((s) => plays(s, 'client-to-proxy'));
   const towards = tcp.filter((s) => plays(s, 'proxy-to-upstream', 'unknown', 'hbone') && s.place.hook === 'OUTPUT');
-  const apps = tcp.filter((s) => plays(s, 'proxy-to-app') || (plays(s, 'loopback') && s.ports.hasProxy && !s.ports.listening.has(s.translation.destination.port)));
+  const apps = tcp.filter(
+    (s) => plays(s, 'proxy-to-app') || (plays(s, 'loopback') && s.ports.hasProxy && !s.ports.listening.has(s.translation.destination.port)),
+  );
   // A gateway sends what its clients ask for on to the outside; so does a sidecar that is asked for something else than its application.
   const gateway = clients.filter((s) => s.connection?.direction !== 'INBOUND' && s.place.hook !== 'OUTPUT');
   const inward = clients.filter((s) => !gateway.includes(s));
@@ -37,7 +39,11 @@ function outboundHops(downstreams: readonly Subject[], upstreams: readonly Subje
   return joinOpened([...requests, ...bytes], without(rest, used(bytes)), () => true);
 }
 
-function inboundHops(downstreams: readonly Subject[], upstreams: readonly Subject[], http2: (downstream: Subject) => boolean | undefined): Hop[] {
+function inboundHops(
+  downstreams: readonly Subject[],
+  upstreams: readonly Subject[],
+  http2: (downstream: Subject) => boolean | undefined,
+): Hop[] {
   const carried = new Set(downstreams.filter((down) => isCarriedAsBytes(down) && !onlyRequests(down, upstreams)));
   const asRequests = downstreams.filter((s) => !carried.has(s) || !hasRequests(s));
   const read = joinInbound(upstreams.filter(hasRequests), asRequests, http2);
@@ -54,9 +60,12 @@ function inboundHops(downstreams: readonly Subject[], upstreams: readonly Subjec
   const unread = asRequests
     .filter((down) => !carried.has(down) && !served.has(down) && !hasRequests(down))
     .map((down): Hop => {
-      const managed = down.connection?.ways.length !== 0 && down.connection?.ways.every((way) => terminalFilter(way.chain)?.kind === 'http') === true;
+      const managed =
+        down.connection?.ways.length !== 0 && down.connection?.ways.every((way) => terminalFilter(way.chain)?.kind === 'http') === true;
       const routed =
-        down.connection !== undefined && (managed || onlyRequests(down, upstreams)) ? decideUnread(down.connection, epochMs(down.base, down.flow.firstNs)) : undefined;
+        down.connection !== undefined && (managed || onlyRequests(down, upstreams))
+          ? decideUnread(down.connection, epochMs(down.base, down.flow.firstNs))
+          : undefined;
       return { of: 'connection', direction: 'inbound', down, ...(routed === undefined ? {} : { routed }) };
     });
   return joinOpened(

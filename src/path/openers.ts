@@ -46,7 +46,12 @@ export function joinOpened(hops: readonly Hop[], orphans: readonly Subject[], fi
     // Several attempts for one request: the last is the one that decided its fate.
     const tries = [...ups].sort((a, b) => a.flow.firstNs - b.flow.firstNs);
     const { join: _, ...rest } = hop;
-    result[i] = { ...rest, up: tries.at(-1)!, join: { by: 'order', evidence: 'derived' }, ...(tries.length > 1 ? { attempts: tries.slice(0, -1) } : {}) };
+    result[i] = {
+      ...rest,
+      up: tries.at(-1)!,
+      join: { by: 'order', evidence: 'derived' },
+      ...(tries.length > 1 ? { attempts: tries.slice(0, -1) } : {}),
+    };
   }
   return result;
 }

@@ -2,10 +2,11 @@
  * Makes the path records: the legs of each request, and of each connection that carries no request that could be read, in the order of travel over all namespaces.
  * Writes into the flows what only paths know: the decision for their first request, the role of a leg that a join revealed, the ids of their paths.
  */
+
+import { requestFacts } from '../annotate/envoy.ts';
 import type { Subject } from '../annotate/subject.ts';
 import { decideRequest } from '../envoy/request.ts';
 import { type Observed, settle } from '../envoy/settle.ts';
-import { requestFacts } from '../annotate/envoy.ts';
 import { roundMs } from '../flow/flow-record.ts';
 import { formatTime } from '../net/time.ts';
 import { idOf } from '../record/id.ts';
@@ -51,7 +52,9 @@ function settleHop(hop: Hop): void {
     ...(up === undefined ? {} : { upstream: up.translation.destination }),
     ...(up === undefined || up.tracker?.protocol !== 'tls' || (sni === undefined && up.flow.midstream) ? {} : { upstreamSni: sni ?? '' }),
     ...(status === undefined ? {} : { responseStatus: status }),
-    ...(up === undefined && hop.join === undefined && status !== undefined && exchange !== undefined && !cameFromUpstream(exchange) ? { noUpstream: true } : {}),
+    ...(up === undefined && hop.join === undefined && status !== undefined && exchange !== undefined && !cameFromUpstream(exchange)
+      ? { noUpstream: true }
+      : {}),
   };
   hop.routed = settle(routed, observed);
 }
@@ -67,7 +70,8 @@ function tellFlows(hops: readonly Hop[]): void {
     if (hop.up === undefined || hop.join === undefined || hop.join.evidence === 'ambiguous') continue;
     const { record } = hop.up;
     if (hop.direction === 'outbound' && record.roles.includes('unknown')) record.roles = ['proxy-to-upstream'];
-    else if (hop.direction === 'inbound' && (record.roles.includes('loopback') || record.roles.includes('unknown'))) record.roles = ['proxy-to-app'];
+    else if (hop.direction === 'inbound' && (record.roles.includes('loopback') || record.roles.includes('unknown')))
+      record.roles = ['proxy-to-app'];
   }
   for (const [subject, hop] of first) subject.record.envoy = hop.routed!.decision;
 }
@@ -96,7 +100,9 @@ class Assembly {
     this.#redaction = redaction;
     for (const hop of hops) if (hop.down !== undefined) push(this.#byDown, hop.down, hop);
     for (const hop of hops) this.#link(hop);
-    const open = new Set(hops.flatMap((hop) => (hop.direction === 'inbound' && hop.down === undefined ? (hop.join?.candidates ?? []) : [])));
+    const open = new Set(
+      hops.flatMap((hop) => (hop.direction === 'inbound' && hop.down === undefined ? (hop.join?.candidates ?? []) : [])),
+    );
     for (const hop of hops) {
       if (hop.direction !== 'inbound' || hop.up === undefined) continue;
       for (const down of hop.down === undefined ? (hop.join?.candidates ?? []) : [hop.down])
@@ -110,7 +116,8 @@ class Assembly {
     for (const hop of this.#hops) {
       if (this.#hasPrevious.has(hop)) continue;
       const chain = [hop];
-      for (let next = this.#next.get(hop); next !== undefined && !chain.includes(next) && chain.length < 8; next = this.#next.get(next)) chain.push(next);
+      for (let next = this.#next.get(hop); next !== undefined && !chain.includes(next) && chain.length < 8; next = this.#next.get(next))
+        chain.push(next);
       const record = this.#record(chain);
       for (const part of chain) parents.set(part, record.id);
       const again = chain.findIndex((part, i) => i > 0 && part.down?.world === chain[i - 1]!.up?.world);
@@ -134,7 +141,13 @@ class Assembly {
     if (arrived === undefined) return;
     const following = this.#byDown.get(arrived) ?? [];
     const next = followingHop(hop, following) ?? this.#unread(hop, following);
-    if (next === undefined || next === hop || this.#hasPrevious.has(next) || (next.join !== undefined && next.join.evidence === 'ambiguous' && next.up !== undefined)) return;
+    if (
+      next === undefined ||
+      next === hop ||
+      this.#hasPrevious.has(next) ||
+      (next.join !== undefined && next.join.evidence === 'ambiguous' && next.up !== undefined)
+    )
+      return;
     this.#next.set(hop, next);
     this.#hasPrevious.add(next);
   }
@@ -142,7 +155,8 @@ class Assembly {
   /** Nobody could read what came in there; if this was the only request sent on that connection, what is known of the connection is known of the request. */
   #unread(hop: Hop, following: readonly Hop[]): Hop | undefined {
     const [only] = following;
-    if (hop.of !== 'request' || following.length !== 1 || only === undefined || only.of !== 'connection' || hop.place === undefined) return undefined;
+    if (hop.of !== 'request' || following.length !== 1 || only === undefined || only.of !== 'connection' || hop.place === undefined)
+      return undefined;
     return this.#hops.filter((other) => other.up === hop.up && other.of === 'request').length === 1 && hop.place.isLast ? only : undefined;
   }
 
@@ -195,7 +209,8 @@ class Assembly {
   #leaveOpen(legs: readonly Subject[], joins: PathJoin[]): void {
     const last = legs.at(-1);
     const ups = last === undefined ? undefined : this.#mayGoOn.get(last);
-    if (last === undefined || ups === undefined || joins.some((join) => join.from === legs.length - 1 && join.candidates !== undefined)) return;
+    if (last === undefined || ups === undefined || joins.some((join) => join.from === legs.length - 1 && join.candidates !== undefined))
+      return;
     const candidates = [...ups].slice(0, CANDIDATES_MAX).map((up) => up.record.id);
     joins.push({ from: legs.length - 1, to: legs.length - 1, by: 'order', evidence: 'ambiguous', candidates, reason: 'several-upstreams' });
   }
@@ -211,7 +226,9 @@ class Assembly {
     });
     const request = head.of === 'request' ? requestOf(chain, this.#redaction) : undefined;
     const latency = latencyOf(chain, legs);
-    const id = idOf(`${first.record.id} ${head.of} ${span.first} ${chain.map((hop) => `${hop.exchange?.index ?? ''}`).join(',')} ${head.up?.record.id ?? ''}`);
+    const id = idOf(
+      `${first.record.id} ${head.of} ${span.first} ${chain.map((hop) => `${hop.exchange?.index ?? ''}`).join(',')} ${head.up?.record.id ?? ''}`,
+    );
     return {
       type: 'path',
       id,
@@ -236,8 +253,19 @@ class Assembly {
     this.#openTold.add(legs.at(-1)!);
     const joins: PathJoin[] = legs.length === 1 ? [] : [{ from: 0, to: 1, by: 'tuple', evidence: arrival!.evidence }];
     this.#leaveOpen(legs, joins);
-    const decisions = legs.flatMap((leg) => (leg.connection === undefined ? [] : [{ netns: leg.record.netns, decision: leg.record.envoy ?? leg.connection.decision }]));
-    const unfinished = legs.some((leg) => leg.record.roles.some((role) => role === 'unknown' || role === 'client-to-proxy' || role === 'app-to-proxy' || role === 'proxy-to-upstream' || role === 'proxy-to-app'));
+    const decisions = legs.flatMap((leg) =>
+      leg.connection === undefined ? [] : [{ netns: leg.record.netns, decision: leg.record.envoy ?? leg.connection.decision }],
+    );
+    const unfinished = legs.some((leg) =>
+      leg.record.roles.some(
+        (role) =>
+          role === 'unknown' ||
+          role === 'client-to-proxy' ||
+          role === 'app-to-proxy' ||
+          role === 'proxy-to-upstream' ||
+          role === 'proxy-to-app',
+      ),
+    );
     return {
       type: 'path',
       id: idOf(`${subject.record.id} single`),
@@ -245,7 +273,9 @@ class Assembly {
       of: 'connection',
       first: subject.record.first,
       last: subject.record.last,
-      complete: !unfinished || legs.some((leg) => leg.connection?.decision.outcome === 'no-chain' || leg.connection?.decision.outcome === 'no-listener'),
+      complete:
+        !unfinished ||
+        legs.some((leg) => leg.connection?.decision.outcome === 'no-chain' || leg.connection?.decision.outcome === 'no-listener'),
       legs: legs.map(legOf),
       joins,
       ...(decisions.length === 0 ? {} : { decisions }),
@@ -299,9 +329,13 @@ function push<K, V>(map: Map<K, V[]>, key: K, value: V): void {
 function spanOf(chain: readonly Hop[], legs: readonly Subject[]): { first: string; last: string } {
   const head = chain[0]!;
   const { exchange } = head;
-  if (head.of === 'connection' || exchange?.requestStartNs === undefined) return { first: legs[0]!.record.first, last: legs[0]!.record.last };
+  if (head.of === 'connection' || exchange?.requestStartNs === undefined)
+    return { first: legs[0]!.record.first, last: legs[0]!.record.last };
   const reader = (head.readOn === 'up' ? head.up : head.down)!;
-  const started = head.readOn === 'up' && head.place !== undefined && !head.place.shared ? Math.min(head.place.firstClientNs, exchange.requestStartNs) : exchange.requestStartNs;
+  const started =
+    head.readOn === 'up' && head.place !== undefined && !head.place.shared
+      ? Math.min(head.place.firstClientNs, exchange.requestStartNs)
+      : exchange.requestStartNs;
   const ended = exchange.responseEndNs ?? exchange.responseStartNs ?? exchange.requestEndNs ?? exchange.requestStartNs;
   return { first: formatTime(reader.base, started), last: formatTime(reader.base, Math.max(ended, started)) };
 }
@@ -328,15 +362,29 @@ function latencyOf(chain: readonly Hop[], legs: readonly Subject[]): NonNullable
     if (hop.of !== 'request' || exchange === undefined) continue;
     const reader = hop.readOn === 'up' ? hop.up : hop.down;
     const other = hop.readOn === 'up' ? hop.down : hop.up;
-    if (reader !== undefined && exchange.requestStartNs !== undefined && exchange.responseEndNs !== undefined && exchange.response !== undefined)
-      latency.push({ leg: legs.indexOf(reader), ms: roundMs((exchange.responseEndNs - exchange.requestStartNs) / 1e6), evidence: 'observed' });
-    if (other !== undefined && place !== undefined && !place.shared && !place.loose && place.exchange === undefined && place.lastServerNs !== undefined)
+    if (
+      reader !== undefined &&
+      exchange.requestStartNs !== undefined &&
+      exchange.responseEndNs !== undefined &&
+      exchange.response !== undefined
+    )
+      latency.push({
+        leg: legs.indexOf(reader),
+        ms: roundMs((exchange.responseEndNs - exchange.requestStartNs) / 1e6),
+        evidence: 'observed',
+      });
+    if (
+      other !== undefined &&
+      place !== undefined &&
+      !place.shared &&
+      !place.loose &&
+      place.exchange === undefined &&
+      place.lastServerNs !== undefined
+    )
       latency.push({ leg: legs.indexOf(other), ms: roundMs((place.lastServerNs - place.firstClientNs) / 1e6), evidence: 'derived' });
   }
   const seen = new Set<number>();
-  return latency
-    .filter(({ leg, ms }) => leg !== -1 && ms >= 0 && !seen.has(leg) && seen.add(leg))
-    .sort((a, b) => a.leg - b.leg);
+  return latency.filter(({ leg, ms }) => leg !== -1 && ms >= 0 && !seen.has(leg) && seen.add(leg)).sort((a, b) => a.leg - b.leg);
 }
 
 function isOver(chain: readonly Hop[], legs: readonly Subject[]): boolean {
@@ -344,7 +392,18 @@ function isOver(chain: readonly Hop[], legs: readonly Subject[]): boolean {
   return head.of === 'request' ? head.exchange?.done === true || head.exchange?.responseDone === true : legs[0]!.flow.ended;
 }
 
-const ENDS: ReadonlySet<Decision['outcome']> = new Set(['direct-response', 'redirect', 'no-route', 'no-cluster', 'no-endpoint', 'no-chain', 'no-listener', 'denied', 'fault', 'black-hole']);
+const ENDS: ReadonlySet<Decision['outcome']> = new Set([
+  'direct-response',
+  'redirect',
+  'no-route',
+  'no-cluster',
+  'no-endpoint',
+  'no-chain',
+  'no-listener',
+  'denied',
+  'fault',
+  'black-hole',
+]);
 
 /** Nothing is missing between the opener and the one who answered, as far as was recorded. */
 function isComplete(chain: readonly Hop[], legs: readonly Subject[], joins: readonly PathJoin[]): boolean {
@@ -365,5 +424,6 @@ function linkFlows(subjects: readonly Subject[], paths: readonly PathRecord[]): 
       record.pathCount = (record.pathCount ?? 0) + 1;
       if (record.pathCount <= PATHS_NAMED_MAX) (record.paths ??= []).push(path.id);
     }
-  for (const subject of subjects) if (subject.record.pathCount !== undefined && subject.record.pathCount <= PATHS_NAMED_MAX) delete subject.record.pathCount;
+  for (const subject of subjects)
+    if (subject.record.pathCount !== undefined && subject.record.pathCount <= PATHS_NAMED_MAX) delete subject.record.pathCount;
 }

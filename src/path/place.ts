@@ -3,8 +3,9 @@
  *
  * Of TLS only times and lengths are known. In TLS 1.3 the end of the handshake looks like data, so the first turn is loose: it may hold more than a request and its response.
  */
-import type { Exchange } from '../flow/http.ts';
+
 import type { ConnectionTracker } from '../flow/exchange.ts';
+import type { Exchange } from '../flow/http.ts';
 
 export interface Place {
   /** The connection, by the caller's number. */
@@ -30,7 +31,14 @@ export interface Place {
 }
 
 /** ALPN protocols under which one connection carries one request at a time. */
-const ONE_AT_A_TIME: ReadonlySet<string> = new Set(['http/1.0', 'http/1.1', 'istio-http/1.0', 'istio-http/1.1', 'istio', 'istio-peer-exchange']);
+const ONE_AT_A_TIME: ReadonlySet<string> = new Set([
+  'http/1.0',
+  'http/1.1',
+  'istio-http/1.0',
+  'istio-http/1.1',
+  'istio',
+  'istio-peer-exchange',
+]);
 
 const TLS13 = 0x0304;
 
@@ -44,7 +52,8 @@ function isShared(tracker: ConnectionTracker, http2: boolean | undefined): boole
   if (tracker.protocol !== 'tls') return false;
   const hello = tracker.tls?.clientHello;
   if (tracker.tls?.alpn !== undefined) return !ONE_AT_A_TIME.has(tracker.tls.alpn);
-  if (hello !== undefined && hello.alpn !== undefined && hello.alpn.every((name) => ONE_AT_A_TIME.has(name)) && http2 !== true) return false;
+  if (hello !== undefined && hello.alpn !== undefined && hello.alpn.every((name) => ONE_AT_A_TIME.has(name)) && http2 !== true)
+    return false;
   return http2 !== false;
 }
 

@@ -32,7 +32,11 @@ function bytesOf(tracker: ConnectionTracker | undefined): readonly [number, numb
 
 /** Could `up` have been opened for `down`? */
 export function mayCarry(down: Subject, up: Subject, routed: RoutedDecision | undefined): boolean {
-  if (down === up || !mayLeadTo(routed, up, down.tracker?.protocol === 'tls' && down.connection?.tls !== 'mutual' && down.connection?.tls !== 'tls')) return false;
+  if (
+    down === up ||
+    !mayLeadTo(routed, up, down.tracker?.protocol === 'tls' && down.connection?.tls !== 'mutual' && down.connection?.tls !== 'tls')
+  )
+    return false;
   if (!down.flow.midstream && !up.flow.midstream && up.flow.firstNs + CLOCK_NS < down.flow.firstNs) return false;
   if (up.flow.firstNs > down.flow.lastNs + CLOCK_NS || down.flow.firstNs > up.flow.lastNs + CLOCK_NS) return false;
   if (down.flow.midstream !== up.flow.midstream && up.flow.midstream) return false;
@@ -53,7 +57,12 @@ export function mayCarry(down: Subject, up: Subject, routed: RoutedDecision | un
 }
 
 /** Connections that came in on `downstreams`, carried as bytes over `upstreams` (those that no request was found to use). */
-export function joinConnections(direction: 'inbound' | 'outbound', downstreams: readonly Subject[], upstreams: readonly Subject[], fitsToo: (down: Subject, up: Subject) => boolean): Hop[] {
+export function joinConnections(
+  direction: 'inbound' | 'outbound',
+  downstreams: readonly Subject[],
+  upstreams: readonly Subject[],
+  fitsToo: (down: Subject, up: Subject) => boolean,
+): Hop[] {
   const items = downstreams.map((down) => {
     const routed = down.connection === undefined ? undefined : decideTcp(down.connection);
     const fits: number[] = [];
@@ -69,8 +78,12 @@ export function joinConnections(direction: 'inbound' | 'outbound', downstreams: 
     const left = possible[i] ?? fits;
     const base = { of: 'connection' as const, direction, down, ...(routed === undefined ? {} : { routed }) };
     if (left.length === 0) return base;
-    if (left.length === 1 && mustBePlaced && possible[i] !== undefined) return { ...base, up: upstreams[left[0]!]!, join: { by: 'order', evidence: 'derived' } };
+    if (left.length === 1 && mustBePlaced && possible[i] !== undefined)
+      return { ...base, up: upstreams[left[0]!]!, join: { by: 'order', evidence: 'derived' } };
     const candidates = left.slice(0, CANDIDATES_MAX).map((place) => upstreams[place]!);
-    return { ...base, join: { by: 'order', evidence: 'ambiguous', candidates, reason: left.length > 1 ? 'several-upstreams' : 'no-upstream-seen' } };
+    return {
+      ...base,
+      join: { by: 'order', evidence: 'ambiguous', candidates, reason: left.length > 1 ? 'several-upstreams' : 'no-upstream-seen' },
+    };
   });
 }

@@ -34,7 +34,8 @@ export function mayLeadTo(routed: RoutedDecision | undefined, upstream: Subject,
   for (const alternative of routed.alternatives) {
     if (alternative.doubt !== undefined || alternative.unsure !== undefined) return true;
     if (leadsTo(alternative, upstream, routed.connection.history, encryptedAlready)) return true;
-    if (alternative.otherwise !== undefined && leadsTo(alternative.otherwise, upstream, routed.connection.history, encryptedAlready)) return true;
+    if (alternative.otherwise !== undefined && leadsTo(alternative.otherwise, upstream, routed.connection.history, encryptedAlready))
+      return true;
   }
   return false;
 }
