@@ -3,9 +3,7 @@
  * Writes into the flows what only paths know: the decision for their first request, the role of a leg that a join revealed, the ids of their paths.
  */
 
-import { requestFacts } from '../annotate/envoy.ts';
 import type { Subject } from '../annotate/subject.ts';
-import { decideRequest } from '../envoy/request.ts';
 import { type Observed, settle } from '../envoy/settle.ts';
 import { roundMs } from '../flow/flow-record.ts';
 import { formatTime } from '../net/time.ts';

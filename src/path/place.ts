@@ -52,8 +52,7 @@ function isShared(tracker: ConnectionTracker, http2: boolean | undefined): boole
   if (tracker.protocol !== 'tls') return false;
   const hello = tracker.tls?.clientHello;
   if (tracker.tls?.alpn !== undefined) return !ONE_AT_A_TIME.has(tracker.tls.alpn);
-  if (hello !== undefined && hello.alpn !== undefined && hello.alpn.every((name) => ONE_AT_A_TIME.has(name)) && http2 !== true)
-    return false;
+  if (hello?.alpn?.every((name) => ONE_AT_A_TIME.has(name)) && http2 !== true) return false;
   return http2 !== false;
 }
 
