@@ -13,7 +13,7 @@ import type { Decision, Evidence, FlowRecord, PathRecord, Peer } from '../../src
 import { bundlesOf, type Replayed } from './replayed.ts';
 
 /** The fields that the lab's access-log format writes and that are compared here; `-` is none. */
-interface Entry {
+export interface Entry {
   at: string;
   chain: string;
   route: string;
@@ -70,7 +70,7 @@ class Multimap<V> {
 }
 
 /** The logs of a recording, by the network namespace of the pod whose proxy wrote them. */
-function logsOf(recording: string): Map<string, Entry[]> {
+export function logsOf(recording: string): Map<string, Entry[]> {
   const netnsOf = new Map<string, string>();
   for (const bundle of bundlesOf(recording)) {
     for (const { netns, pod } of bundle.manifest.namespaces) netnsOf.set(pod?.name ?? netns, netns);
