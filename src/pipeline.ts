@@ -11,8 +11,7 @@ import { pairByConntrack } from './annotate/halves.ts';
 import { findProxyPorts } from './annotate/proxy-ports.ts';
 import { RuleJudge } from './annotate/rule.ts';
 import type { Subject } from './annotate/subject.ts';
-import { decodeFrame } from './decode/decode.ts';
-import { Packet } from './decode/packet.ts';
+import { LANES } from './decode/lanes.ts';
 import { isAnswerHalf, readFlow } from './flow/flow.ts';
 import { NamespaceFlows } from './flow/namespace-flows.ts';
 import type { FindingNamespace } from './findings/finding.ts';
@@ -267,15 +266,12 @@ class Run {
   }
 
   *#readFrames(source: FrameSource, flows: NamespaceFlows): Generator<ReplayProgress, void, boolean | undefined> {
-    const packet = new Packet();
     const { interfaces } = source;
+    let linkTypes = new Int32Array(0);
     for (let batch = source.next(); batch !== undefined; batch = source.next()) {
-      const { bytes, view, offset, capturedLength, wireLength, timeNs, interfaceId, count } = batch;
-      for (let i = 0; i < count; i++) {
-        const id = interfaceId[i]!;
-        decodeFrame(packet, interfaces[id]!.linkType, bytes, view, offset[i]!, capturedLength[i]!, wireLength[i]!, timeNs[i]!);
-        flows.observe(packet, id);
-      }
+      // Interfaces may turn up while a capture is being read.
+      if (linkTypes.length !== interfaces.length) linkTypes = Int32Array.from(interfaces, ({ linkType }) => linkType);
+      for (let from = 0; from < batch.count; from += LANES) flows.observeFrames(batch, from, Math.min(LANES, batch.count - from), linkTypes);
       if ((yield { bytesRead: this.#tally.bytes + flows.bytes, bytesTotal: this.#bytesTotal }) === true) {
         this.#stopped = true;
         return;

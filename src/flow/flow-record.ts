@@ -41,7 +41,9 @@ export function makeFlowRecord(
   const first = formatTime(scope.base, flow.firstNs);
   const record: FlowRecord = {
     type: 'flow',
-    id: idOf(`${scope.node}\n${scope.netns}\n${zone ?? 0} ${protocol} ${source.ip} ${source.port} ${destination.ip} ${destination.port} ${first}`),
+    id: idOf(
+      `${scope.node}\n${scope.netns}\n${zone ?? 0} ${protocol} ${source.ip} ${source.port} ${destination.ip} ${destination.port} ${first}`,
+    ),
     event: flow.ended ? 'close' : 'update',
     state: flow.state,
     ...(flow.midstream ? { midstream: true as const } : {}),

@@ -17,7 +17,6 @@ import {
   D_SYN_ACK,
   M_IPV6,
   M_ISN_A,
-  M_ISN_B,
   M_PAYLOAD_A,
   M_PAYLOAD_B,
   M_PROTOCOL,
@@ -130,7 +129,8 @@ function end(table: FlowTable, slot: number, b: boolean): FlowEnd {
   const { words } = table;
   const w = slot * SLOT_WORDS;
   const a = w + (b ? W_ADDR_B : W_ADDR_A);
-  const ip = (words[w + W_META]! & M_IPV6) !== 0 ? formatV6(words[a]!, words[a + 1]!, words[a + 2]!, words[a + 3]!) : formatV4(words[a + 3]!);
+  const ip =
+    (words[w + W_META]! & M_IPV6) !== 0 ? formatV6(words[a]!, words[a + 1]!, words[a + 2]!, words[a + 3]!) : formatV4(words[a + 3]!);
   const ports = words[w + W_PORTS]!;
   return { ip, port: b ? ports & 0xffff : ports >>> 16 };
 }
@@ -246,7 +246,12 @@ export function readFlow(table: FlowTable, slot: number): Flow {
   };
 }
 
-function handshake(first: number | undefined, syn: number | undefined, synAck: number | undefined, ack: number): { rttMs?: number; handshakeMs?: number } {
+function handshake(
+  first: number | undefined,
+  syn: number | undefined,
+  synAck: number | undefined,
+  ack: number,
+): { rttMs?: number; handshakeMs?: number } {
   if (first === undefined || syn === undefined || synAck === undefined || ack === 0 || ack < synAck) return {};
   const handshakeMs = (ack - first) / 1e6;
   // A SYN that was sent again after its answer was on the way tells nothing about the round trip.
@@ -284,7 +289,10 @@ function readHalves(table: FlowTable, slot: number, other: number): Flow {
     bytesToSource: doubles[ad + D_BYTES_A]! + doubles[qd + D_BYTES_B]!,
     payloadToDestination: (meta & M_PAYLOAD_A) !== 0 || (answerMeta & M_PAYLOAD_B) !== 0,
     payloadToSource: (answerMeta & M_PAYLOAD_A) !== 0 || (meta & M_PAYLOAD_B) !== 0,
-    interfaceIds: words[qw + W_INTERFACE] === words[aw + W_INTERFACE] ? [words[qw + W_INTERFACE]!] : [words[qw + W_INTERFACE]!, words[aw + W_INTERFACE]!],
+    interfaceIds:
+      words[qw + W_INTERFACE] === words[aw + W_INTERFACE]
+        ? [words[qw + W_INTERFACE]!]
+        : [words[qw + W_INTERFACE]!, words[aw + W_INTERFACE]!],
   };
   if (protocolNumber !== IPPROTO_TCP) return { ...base, state: 'open', ended: false, midstream: false };
   const flags = words[qw + W_TCP_FLAGS]! & 0xff;

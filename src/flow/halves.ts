@@ -7,6 +7,7 @@
  *
  * Source: Linux net/netfilter/nf_nat_redirect.c (nf_nat_redirect_ipv4: LOCAL_OUT maps to 127.0.0.1); RFC 9293.
  */
+import { L_DST, L_KIND, L_SRC, L_TCP, LANE_IPV6 } from '../decode/lanes.ts';
 import { IPPROTO_TCP, IPPROTO_UDP, type Packet, TCP_ACK, TCP_SYN } from '../decode/packet.ts';
 import type { FlowTable } from './flow-table.ts';
 import { SLOT_WORDS, W_ACK_A, W_ADDR_A, W_META, W_NEXT_A, W_OTHER_HALF } from './slot.ts';
@@ -18,7 +19,19 @@ const MIDSTREAM_MAX = 1024;
 
 function toLoopback(packet: Packet): boolean {
   if (packet.ipVersion === 4) return packet.dst3 >>> 24 === 127 && packet.src3 >>> 24 !== 127;
-  return isV6Loopback(packet.dst0, packet.dst1, packet.dst2, packet.dst3) && !isV6Loopback(packet.src0, packet.src1, packet.src2, packet.src3);
+  return (
+    isV6Loopback(packet.dst0, packet.dst1, packet.dst2, packet.dst3) && !isV6Loopback(packet.src0, packet.src1, packet.src2, packet.src3)
+  );
+}
+
+function isLaneToLoopback(lanes: Int32Array, l: number): boolean {
+  if ((lanes[l + L_KIND]! & LANE_IPV6) === 0) return lanes[l + L_DST + 3]! >>> 24 === 127 && lanes[l + L_SRC + 3]! >>> 24 !== 127;
+  const to = l + L_DST;
+  const from = l + L_SRC;
+  return (
+    isV6Loopback(lanes[to]!, lanes[to + 1]!, lanes[to + 2]!, lanes[to + 3]!) &&
+    !isV6Loopback(lanes[from]!, lanes[from + 1]!, lanes[from + 2]!, lanes[from + 3]!)
+  );
 }
 
 function isV6Loopback(a: number, b: number, c: number, d: number): boolean {
@@ -34,6 +47,13 @@ export class Halves {
 
   constructor(table: FlowTable) {
     this.#table = table;
+  }
+
+  /** May {@link observe} say or remember anything of the TCP segment in a lane (decode/lanes.ts)? Nearly always not. */
+  concerns(lanes: Int32Array, l: number, slot: number): boolean {
+    if (isLaneToLoopback(lanes, l)) return true;
+    if (this.#midstream.size > 0) return this.#table.isNew || this.#midstream.has(slot);
+    return this.#table.isNew && this.#syns.size > 0 && (lanes[l + L_TCP]! & TCP_ACK) !== 0;
   }
 
   /**
@@ -125,7 +145,13 @@ export class Halves {
       const questionIsMine = toLoopback(packet);
       const host = questionIsMine ? mine + W_ADDR_A : w + W_ADDR_A;
       const back = questionIsMine ? w + W_ADDR_A + 4 : mine + W_ADDR_A + 4;
-      if (words[host + 3] !== words[back + 3] || words[host] !== words[back] || words[host + 1] !== words[back + 1] || words[host + 2] !== words[back + 2]) continue;
+      if (
+        words[host + 3] !== words[back + 3] ||
+        words[host] !== words[back] ||
+        words[host + 1] !== words[back + 1] ||
+        words[host + 2] !== words[back + 2]
+      )
+        continue;
       if (questionIsMine) this.join(slot, other);
       else this.join(other, slot);
       return other;

@@ -3,9 +3,11 @@
  *
  * This is where state lives between packets; it is filled by `observe` and read when records are made.
  */
-import { decodeQuoted } from '../decode/decode.ts';
+import { decodeFrame, decodeQuoted } from '../decode/decode.ts';
 import { decodeDns } from '../decode/dns.ts';
+import { type Frames, L_KIND, L_PACKET_TYPE, L_PAYLOAD, L_PORTS, L_TCP, LANE_WORDS } from '../decode/lanes.ts';
 import { IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP, Packet, TCP_FIN, TCP_RST, TCP_SYN } from '../decode/packet.ts';
+import { DnsNotes } from './dns-notes.ts';
 import { ConnectionTracker, DEFAULT_BUDGET_BYTES } from './exchange.ts';
 import { addDns, type FlowExtra, tunnelOf } from './extra.ts';
 import { FlowTable } from './flow-table.ts';
@@ -13,10 +15,10 @@ import { Fragments } from './fragments.ts';
 import { Halves } from './halves.ts';
 import {
   D_FIRST,
-  M_EXTRA,
   M_FROM_US,
   M_IGNORED,
   M_ISN_A,
+  M_PROTOCOL,
   M_SYN_A,
   M_SYN_ACK_A,
   M_SYN_ACK_B,
@@ -48,7 +50,17 @@ const TLS_HANDSHAKE = 22;
 
 const NO_PAYLOAD = { bytes: new Uint8Array(0), payloadOffset: 0, payloadCaptured: 0, payloadLength: 0 };
 
-const DNS_PORTS: ReadonlySet<number> = new Set([53, 5353, 15053]);
+const DNS_RESPONSE = 0x80;
+
+function isDnsPort(port: number): boolean {
+  return port === 53 || port === 5353 || port === 15053;
+}
+
+/** Is there anything in a segment for the follower of its connection, or a reason to make one? */
+function isToFollow(words: Int32Array, w: number, payloadLength: number, tcpFlags: number): boolean {
+  if ((words[w + W_META]! & M_IGNORED) !== 0) return false;
+  return payloadLength > 0 || (words[w + W_FOLLOWER] !== 0 && (tcpFlags & (TCP_FIN | TCP_RST)) !== 0);
+}
 
 export class NamespaceFlows {
   readonly table: FlowTable;
@@ -63,8 +75,10 @@ export class NamespaceFlows {
   unfollowed = 0;
 
   readonly #extras: FlowExtra[] = [{}];
+  readonly #dnsNotes = new DnsNotes();
   readonly #trackers: (ConnectionTracker | undefined)[] = [undefined];
   readonly #fragments = new Fragments();
+  readonly #packet = new Packet();
   readonly #quoted = new Packet();
   readonly #follow: Follow;
   readonly #budget = { left: DEFAULT_BUDGET_BYTES };
@@ -83,9 +97,64 @@ export class NamespaceFlows {
     return this.#trackers[this.table.words[slot * SLOT_WORDS + W_FOLLOWER]!];
   }
 
+  /** What few flows have. Made anew at each call where it is only a kept DNS message or ICMP's type. */
   extraOf(slot: number): FlowExtra | undefined {
-    const index = this.table.words[slot * SLOT_WORDS + W_EXTRA]!;
+    const { words } = this.table;
+    const w = slot * SLOT_WORDS;
+    const index = words[w + W_EXTRA]!;
+    const protocol = words[w + W_META]! & M_PROTOCOL;
+    if (protocol === IPPROTO_ICMP || protocol === IPPROTO_ICMPV6) {
+      const kind = words[w + W_ISN_A]!;
+      return { ...this.#extras[index], icmp: { type: kind >>> 8, code: kind & 0xff } };
+    }
+    if (index < 0) return this.#noted(index);
     return index === 0 ? undefined : this.#extras[index];
+  }
+
+  /** Counts the frames [from, from + count) of a block, `count` at most `LANES` (decode/lanes.ts), and reads of them what there is to read. */
+  observeFrames(frames: Frames, from: number, count: number, linkTypes: Int32Array): void {
+    const { table } = this;
+    const { lanes } = table;
+    const { words: lane } = lanes;
+    lanes.read(frames, from, count, linkTypes);
+    table.prepare(count, frames.interfaceId, from);
+    const packet = this.#packet;
+    for (let i = 0; i < count; i++) {
+      const l = i * LANE_WORDS;
+      const kind = lane[l + L_KIND]!;
+      const frame = from + i;
+      if (kind === -1) {
+        this.#decode(packet, frames, frame, linkTypes);
+        this.observe(packet, frames.interfaceId[frame]!);
+        continue;
+      }
+      this.frames++;
+      const wire = frames.wireLength[frame]!;
+      this.bytes += wire;
+      const slot = table.observeLane(i);
+      if (table.isNew) this.#mark(slot, lane[l + L_PACKET_TYPE]!);
+      if ((kind & M_PROTOCOL) === IPPROTO_TCP) {
+        const w = slot * SLOT_WORDS;
+        const { words } = table;
+        const toPair = words[w + W_OTHER_HALF] === -1 && this.halves.concerns(lane, l, slot);
+        if (!toPair && !isToFollow(words, w, lane[l + L_PAYLOAD]!, lane[l + L_TCP]!)) continue;
+      } else {
+        const ports = lane[l + L_PORTS]!;
+        if (!isDnsPort(ports >>> 16) && !isDnsPort(ports & 0xffff)) continue;
+      }
+      this.#decode(packet, frames, frame, linkTypes);
+      this.#read(packet, slot);
+    }
+  }
+
+  #decode(
+    packet: Packet,
+    { bytes, view, offset, capturedLength, wireLength, timeNs, interfaceId }: Frames,
+    frame: number,
+    linkTypes: Int32Array,
+  ): void {
+    const linkType = linkTypes[interfaceId[frame]!]!;
+    decodeFrame(packet, linkType, bytes, view, offset[frame]!, capturedLength[frame]!, wireLength[frame]!, timeNs[frame]!);
   }
 
   /** Counts one decoded frame and reads of it what there is to read. */
@@ -102,12 +171,18 @@ export class NamespaceFlows {
     if (packet.quoteOffset !== 0 && this.#countError(packet)) return;
     const { table } = this;
     const slot = table.observe(packet, interfaceId);
-    const w = slot * SLOT_WORDS;
     if (table.isNew) this.#begin(packet, slot);
+    this.#read(packet, slot);
+  }
+
+  /** Beyond counting: halves, payload, DNS. */
+  #read(packet: Packet, slot: number): void {
+    const w = slot * SLOT_WORDS;
+    const { words } = this.table;
     if (packet.protocol === IPPROTO_TCP) {
-      if (table.words[w + W_OTHER_HALF] === -1) this.#pair(packet, slot, -1);
-      if ((table.words[w + W_META]! & M_IGNORED) === 0) this.#followPayload(packet, slot);
-    } else if (packet.protocol === IPPROTO_UDP && (DNS_PORTS.has(packet.srcPort) || DNS_PORTS.has(packet.dstPort))) this.#readDns(packet, slot);
+      if (words[w + W_OTHER_HALF] === -1) this.#pair(packet, slot, -1);
+      if ((words[w + W_META]! & M_IGNORED) === 0) this.#followPayload(packet, slot);
+    } else if (packet.protocol === IPPROTO_UDP && (isDnsPort(packet.srcPort) || isDnsPort(packet.dstPort))) this.#readDns(packet, slot);
   }
 
   /** Tells the followers that nothing comes any more. */
@@ -116,25 +191,37 @@ export class NamespaceFlows {
   }
 
   #begin(packet: Packet, slot: number): void {
-    const w = slot * SLOT_WORDS;
-    const { words } = this.table;
-    if (packet.packetType === PACKET_OUTGOING) words[w + W_META] = words[w + W_META]! | M_FROM_US;
-    else if (packet.packetType === 0) words[w + W_META] = words[w + W_META]! | M_TO_US;
+    this.#mark(slot, packet.packetType);
     if (packet.tunnel !== 0) this.#extra(slot).tunnel = tunnelOf(packet);
     if (packet.protocol === IPPROTO_ICMP || packet.protocol === IPPROTO_ICMPV6)
-      this.#extra(slot).icmp = { type: packet.icmpType, code: packet.icmpCode, ...(packet.hasPorts ? { id: packet.icmpId } : {}) };
+      this.table.words[slot * SLOT_WORDS + W_ISN_A] = (packet.icmpType << 8) | packet.icmpCode;
+  }
+
+  /** Whether the first packet left from here or came to us, where the capture tells. */
+  #mark(slot: number, packetType: number): void {
+    const w = slot * SLOT_WORDS + W_META;
+    const { words } = this.table;
+    if (packetType === PACKET_OUTGOING) words[w] = words[w]! | M_FROM_US;
+    else if (packetType === 0) words[w] = words[w]! | M_TO_US;
   }
 
   #extra(slot: number): FlowExtra {
     const { words } = this.table;
     const w = slot * SLOT_WORDS;
     let index = words[w + W_EXTRA]!;
-    if (index === 0) {
-      index = this.#extras.push({}) - 1;
+    if (index <= 0) {
+      index = this.#extras.push(index === 0 ? {} : this.#noted(index)) - 1;
       words[w + W_EXTRA] = index;
-      words[w + W_META] = words[w + W_META]! | M_EXTRA;
     }
     return this.#extras[index]!;
+  }
+
+  /** What the DNS message says that is kept for a slot. */
+  #noted(index: number): FlowExtra {
+    const extra: FlowExtra = {};
+    const message = this.#dnsNotes.read(-index);
+    if (message !== undefined) addDns(extra, message);
+    return extra;
   }
 
   #pair(packet: Packet, slot: number, dnsId: number): void {
@@ -165,11 +252,30 @@ export class NamespaceFlows {
 
   #readDns(packet: Packet, slot: number): void {
     if (packet.payloadCaptured === 0) return;
-    const message = decodeDns(packet.bytes, packet.payloadOffset, packet.payloadOffset + packet.payloadCaptured, packet.payloadOffset + packet.payloadLength);
+    const { bytes, payloadOffset: start, payloadLength } = packet;
+    const end = start + packet.payloadCaptured;
+    if (this.#noteDns(packet, slot, end)) return;
+    const message = decodeDns(bytes, start, end, start + payloadLength);
     if (message === undefined) return;
-    if (this.table.words[slot * SLOT_WORDS + W_OTHER_HALF] === -1) this.#pair(packet, slot, message.id);
-    const other = this.table.words[slot * SLOT_WORDS + W_OTHER_HALF]!;
+    const { words } = this.table;
+    if (words[slot * SLOT_WORDS + W_OTHER_HALF] === -1) this.#pair(packet, slot, message.id);
+    const other = words[slot * SLOT_WORDS + W_OTHER_HALF]!;
     addDns(this.#extra(message.response && other !== -1 ? Math.min(slot, other) : slot), message);
+  }
+
+  /** Keeps a simple message for later, as long as its flow has met no other; false where it must be read now. Comes to the same as `addDns`. */
+  #noteDns(packet: Packet, slot: number, end: number): boolean {
+    const { bytes, payloadOffset: start, payloadLength } = packet;
+    const w = slot * SLOT_WORDS;
+    const { words } = this.table;
+    const kept = -words[w + W_EXTRA]!;
+    if (kept < 0 || words[w + W_OTHER_HALF] !== -1 || !this.#dnsNotes.isSimple(bytes, start, end, payloadLength)) return false;
+    this.#pair(packet, slot, (bytes[start]! << 8) | bytes[start + 1]!);
+    if (words[w + W_OTHER_HALF] !== -1) return false;
+    const answers = (bytes[start + 2]! & DNS_RESPONSE) !== 0 && kept !== 0;
+    if (kept === 0 || (answers && !this.#dnsNotes.isResponse(kept) && this.#dnsNotes.sameQuestion(kept, bytes, start, end)))
+      words[w + W_EXTRA] = -this.#dnsNotes.keep(bytes, start, end, payloadLength);
+    return true;
   }
 
   #followPayload(packet: Packet, slot: number): void {
@@ -217,7 +323,13 @@ export class NamespaceFlows {
     const { words } = this.table;
     const w = slot * SLOT_WORDS;
     if ((words[w + W_META]! & (M_ISN_A << side)) === 0) return;
-    tracker.observe(direction, { ...NO_PAYLOAD, timeNs: this.table.doubles[slot * SLOT_DOUBLES + D_FIRST]!, seq: words[w + W_ISN_A + side]!, ack: 0, tcpFlags: TCP_SYN });
+    tracker.observe(direction, {
+      ...NO_PAYLOAD,
+      timeNs: this.table.doubles[slot * SLOT_DOUBLES + D_FIRST]!,
+      seq: words[w + W_ISN_A + side]!,
+      ack: 0,
+      tcpFlags: TCP_SYN,
+    });
   }
 
   /** Did A open the connection? Where nobody's SYN was seen the smaller port is taken for the server's; the follower corrects it when the bytes say otherwise. */
