@@ -10,7 +10,7 @@
 import { L_DST, L_KIND, L_SRC, L_TCP, LANE_IPV6 } from '../decode/lanes.ts';
 import { IPPROTO_TCP, IPPROTO_UDP, type Packet, TCP_ACK, TCP_SYN } from '../decode/packet.ts';
 import type { FlowTable } from './flow-table.ts';
-import { SLOT_WORDS, W_ACK_A, W_ADDR_A, W_META, W_NEXT_A, W_OTHER_HALF } from './slot.ts';
+import { SLOT_WORDS, W_ACK_A, W_ADDR_A, W_ADDR_B, W_META, W_NEXT_A, W_OTHER_HALF } from './slot.ts';
 
 /** Questions that wait for their answers' half; the oldest is given up when there are more. */
 const WAITING_MAX = 65536;
@@ -44,6 +44,8 @@ export class Halves {
   readonly #syns = new Map<number, number>();
   readonly #dns = new Map<string, number>();
   readonly #midstream = new Set<number>();
+  /** Flows that began before the recording while nothing waited: the answers of one that is seen only later may be among them. */
+  readonly #early = new Set<number>();
 
   constructor(table: FlowTable) {
     this.#table = table;
@@ -85,7 +87,7 @@ export class Halves {
         this.#syns.set((packet.seq + 1) | 0, slot);
         return -1;
       }
-      if (isNew && this.#midstream.size < MIDSTREAM_MAX) this.#midstream.add(slot);
+      if (isNew) this.#awaitAnswers(slot);
       return this.#midstream.has(slot) ? this.#pairMidstream(packet, slot) : -1;
     }
     if (!isNew && !this.#midstream.has(slot)) return -1;
@@ -97,9 +99,12 @@ export class Halves {
         return question;
       }
     }
-    if (this.#midstream.size === 0 || (packet.tcpFlags & TCP_SYN) !== 0) return -1;
+    if ((packet.tcpFlags & TCP_SYN) !== 0) return -1;
     if (isNew) {
-      if (this.#midstream.size >= MIDSTREAM_MAX || !this.#waitsFor(packet)) return -1;
+      if (this.#midstream.size >= MIDSTREAM_MAX || !this.#waitsFor(packet)) {
+        if (this.#early.size < MIDSTREAM_MAX) this.#early.add(slot);
+        return -1;
+      }
       this.#midstream.add(slot);
     }
     return this.#pairMidstream(packet, slot);
@@ -118,6 +123,26 @@ export class Halves {
     this.#dns.delete(key);
     this.join(question, slot);
     return question;
+  }
+
+  /** A question half that began before the recording waits for its answers, and what may be these begins to wait with it. */
+  #awaitAnswers(question: number): void {
+    if (this.#midstream.size >= MIDSTREAM_MAX) return;
+    this.#midstream.add(question);
+    const { words } = this.#table;
+    const host = question * SLOT_WORDS + W_ADDR_A;
+    for (const slot of this.#early) {
+      const to = slot * SLOT_WORDS + W_ADDR_B;
+      if (
+        words[to + 3] !== words[host + 3] ||
+        words[to] !== words[host] ||
+        words[to + 1] !== words[host + 1] ||
+        words[to + 2] !== words[host + 2]
+      )
+        continue;
+      this.#early.delete(slot);
+      if (this.#midstream.size < MIDSTREAM_MAX) this.#midstream.add(slot);
+    }
   }
 
   /** Does any waiting question half belong to the host that this packet goes to? */
