@@ -26,6 +26,8 @@ const PRIORITIES: { readonly [name: string]: number } = {
   out: 100,
 };
 
+const OTHER_OBJECTS = new Set(['element', 'counter', 'quota', 'limit', 'flowtable', 'ct', 'secmark', 'synproxy']);
+
 class Reader {
   readonly #tokens: readonly Token[];
   #at = 0;
@@ -124,7 +126,11 @@ class Reader {
       this.#rule(verb === 'insert' ? 'insert' : 'add', String(place.family), String(place.table), String(place.name));
       return;
     }
-    // Elements, counters, flow tables: nothing that a rule model holds.
+    if (!OTHER_OBJECTS.has(what)) {
+      this.#at--;
+      throw this.#fail('"table", "chain", "rule", "set" or "element" must follow');
+    }
+    // Nothing that a rule model holds.
     this.#skipLine();
   }
 

@@ -20,7 +20,12 @@ export function rulesDialect(text: string): 'iptables' | 'nft' | undefined {
       continue;
     }
     if (/^\*\s*\w+$|^:\S+ (?:ACCEPT|DROP|-)|^(?:\[\d+:\d+\]\s*)?-[AINP]\s|\bip6?tables/.test(trimmed)) return 'iptables';
-    if (/^(?:table|add|insert|create|flush|delete|destroy|define|include)\s/.test(trimmed)) return 'nft';
+    if (
+      /^(?:table|(?:add|insert|create|flush|delete|destroy) (?:table|chain|rule|set|map|element|ruleset)|define|include)(?:\s|$)/.test(
+        trimmed,
+      )
+    )
+      return 'nft';
     return undefined;
   }
   return undefined;
