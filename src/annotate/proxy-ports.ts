@@ -1,5 +1,6 @@
 /** The ports of the proxy and its agent in one namespace: from the rules, from Envoy's configuration, from the sockets; Istio's well-known ones only where a proxy is known to live. */
 import type { EnvoyConfig } from '../envoy/config.ts';
+import { listenerHead } from '../envoy/listener-index.ts';
 import { proxyPorts } from '../netfilter/ports.ts';
 import type { RulesHeld, World } from '../world/world.ts';
 
@@ -57,7 +58,8 @@ export function findProxyPorts(world: World, rules: readonly RulesHeld[]): Proxy
   for (const config of world.envoy?.configs ?? []) {
     const address = config.bootstrap.admin;
     if (address.kind === 'socket') admin.add(address.port);
-    for (const { value: listener } of config.listeners) {
+    for (const resource of config.listeners) {
+      const listener = listenerHead(resource);
       if (!listener.bindToPort) continue;
       for (const bound of listener.addresses)
         if (bound.kind === 'socket' && !inbound.has(bound.port) && !outbound.has(bound.port) && !well.has(bound.port))
@@ -86,9 +88,11 @@ export function findProxyPorts(world: World, rules: readonly RulesHeld[]): Proxy
 
 function* bindAddresses(config: EnvoyConfig): Generator<string> {
   for (const versions of config.clusters.values())
-    for (const { name, value } of versions)
-      if (/^(inbound\||InboundPassthrough)/.test(name) && value.bindAddress?.kind === 'socket' && value.bindAddress.ip !== undefined)
-        yield value.bindAddress.ip;
+    for (const resource of versions) {
+      if (!/^(inbound\||InboundPassthrough)/.test(resource.name)) continue;
+      const { bindAddress } = resource.value;
+      if (bindAddress?.kind === 'socket' && bindAddress.ip !== undefined) yield bindAddress.ip;
+    }
 }
 
 function proxyProcess(world: World): boolean {

@@ -52,29 +52,20 @@ export function parseCertificates(value: unknown): Certificate[] {
   return [...seen.values()];
 }
 
-/** The secrets of a SecretsConfigDump, without their contents. */
-export function parseSecrets(dump: Json): Secret[] {
-  const lists = [
-    ['static_secrets', 'static'],
-    ['dynamic_active_secrets', 'active'],
-    ['dynamic_warming_secrets', 'warming'],
-  ] as const;
-  return lists.flatMap(([name, state]) =>
-    objectsAt(dump, name).map((entry): Secret => {
-      const secret = objectAt(entry, 'secret');
-      const updated = parseTimeMs(textAt(entry, 'last_updated'));
-      return {
-        name: textAt(entry, 'name') ?? '',
-        state,
-        kind:
-          objectAt(secret, 'tls_certificate') !== undefined
-            ? 'certificate'
-            : objectAt(secret, 'validation_context') !== undefined
-              ? 'validation'
-              : 'other',
-        ...(updated === undefined ? {} : { lastUpdatedMs: updated }),
-        version: textAt(entry, 'version_info') ?? '',
-      };
-    }),
-  );
+/** An entry of a SecretsConfigDump, without what is secret. */
+export function parseSecret(entry: Json, state: Secret['state']): Secret {
+  const secret = objectAt(entry, 'secret');
+  const updated = parseTimeMs(textAt(entry, 'last_updated'));
+  return {
+    name: textAt(entry, 'name') ?? '',
+    state,
+    kind:
+      objectAt(secret, 'tls_certificate') !== undefined
+        ? 'certificate'
+        : objectAt(secret, 'validation_context') !== undefined
+          ? 'validation'
+          : 'other',
+    ...(updated === undefined ? {} : { lastUpdatedMs: updated }),
+    version: textAt(entry, 'version_info') ?? '',
+  };
 }

@@ -21,11 +21,15 @@ export interface UpstreamTransport {
   readonly alpn: readonly string[];
 }
 
-export interface Cluster {
+/** What tells where its endpoints stand. */
+export interface ClusterHead {
   readonly name: string;
   readonly type: ClusterType;
   /** Name that EDS knows it by. */
   readonly edsName: string;
+}
+
+export interface Cluster extends ClusterHead {
   /** Endpoints written in the cluster itself. Addresses may be names to resolve. */
   readonly endpoints: readonly Endpoint[];
   /** Clusters of an aggregate, in their order. */
@@ -97,9 +101,17 @@ function parseHttp2(message: Json): Cluster['http2'] {
   return objectAt(options, 'auto_config') !== undefined ? 'unknown' : false;
 }
 
-export function parseCluster(message: Json): Cluster {
-  const type = parseType(message);
+/** The fields of the message that a {@link ClusterHead} is read from. */
+export const CLUSTER_HEAD: readonly string[] = ['name', 'type', 'cluster_type', 'eds_cluster_config'];
+
+export function parseClusterHead(message: Json): ClusterHead {
   const name = textAt(message, 'name') ?? '';
+  return { name, type: parseType(message), edsName: textAt(objectAt(message, 'eds_cluster_config'), 'service_name') || name };
+}
+
+export function parseCluster(message: Json): Cluster {
+  const head = parseClusterHead(message);
+  const { type } = head;
   const custom = typedConfig(objectAt(message, 'cluster_type')).config;
   const assignment = objectAt(message, 'load_assignment');
   const bind = objectAt(objectAt(message, 'upstream_bind_config'), 'source_address');
@@ -112,9 +124,7 @@ export function parseCluster(message: Json): Cluster {
   }));
   const own = parseTransport(objectAt(message, 'transport_socket'), objectAt(message, 'tls_context'));
   return {
-    name,
-    type,
-    edsName: textAt(objectAt(message, 'eds_cluster_config'), 'service_name') || name,
+    ...head,
     endpoints: assignment === undefined ? parseOldHosts(message) : parseEndpoints(assignment),
     children: type === 'AGGREGATE' ? textsAt(custom, 'clusters') : [],
     ...(bind === undefined ? {} : { bindAddress: parseAddress({ socket_address: bind }) }),

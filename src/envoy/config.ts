@@ -7,11 +7,12 @@
  * Source  envoy/admin/v3/config_dump_shared.proto, config_dump.proto; admin/v2alpha for older ones.
  */
 import { type Bootstrap, parseBootstrap, parseServerInfo, type ServerInfo } from './bootstrap.ts';
-import { parseSecrets, type Secret } from './certificate.ts';
-import { type Cluster, parseCluster } from './cluster.ts';
+import { BuiltValues } from './built-values.ts';
+import { parseSecret, type Secret } from './certificate.ts';
+import { CLUSTER_HEAD, type Cluster, type ClusterHead, parseCluster, parseClusterHead } from './cluster.ts';
 import { type Endpoint, endpointOfStatus, type HostStatus, parseEndpoints, parseHostStatus } from './endpoint.ts';
-import { asObject, EnvoyConfigError, type Json, objectAt, objectsAt, parseTimeMs, shortType, textAt } from './json.ts';
-import { checkStructure } from './json-bounds.ts';
+import { EnvoyConfigError, type Json, objectsAt, parseTimeMs, shortType } from './json.ts';
+import { describeJson, JsonPart, readJson, rootOf } from './json-part.ts';
 import { type Listener, parseListener } from './listener.ts';
 import { parseRouteConfig, type RouteConfig } from './route-config.ts';
 
@@ -26,10 +27,10 @@ export interface Resource<T> {
   /** Milliseconds of the Unix epoch; absent when the dump does not tell. */
   readonly lastUpdatedMs?: number;
   readonly version: string;
-  /** The message as printed. */
-  readonly raw: Json;
   /** Read when first asked for. */
   readonly value: T;
+  /** Fields of the message, without reading the others. */
+  pick(names: readonly string[]): Json;
 }
 
 /** A resource that Envoy refused. */
@@ -40,11 +41,27 @@ export interface RejectedResource {
   readonly lastAttemptMs?: number;
 }
 
+/** Where the clusters of one configuration may connect to. */
+export interface EndpointTargets {
+  /** By `ip:port`. */
+  readonly clusters: ReadonlyMap<string, readonly Resource<Cluster>[]>;
+  /** Is there no cluster whose endpoints nobody told? */
+  readonly complete: boolean;
+}
+
 export type SectionName = 'bootstrap' | 'clusters' | 'endpoints' | 'listeners' | 'routes' | 'scoped-routes' | 'secrets';
 
 export interface ConfigMeta {
   /** When it was read, RFC 3339. */
   readonly readAt: string;
+  /** Where built resources are kept; one for several configurations keeps them all within one bound. */
+  readonly built?: BuiltValues;
+}
+
+/** One part of a dump: as it stands in the text, or made of entries that were printed alone. */
+interface Section {
+  readonly part: JsonPart | undefined;
+  readonly lists: ReadonlyMap<string, readonly JsonPart[]>;
 }
 
 const sectionTypes: { readonly [type: string]: SectionName } = {
@@ -59,6 +76,12 @@ const sectionTypes: { readonly [type: string]: SectionName } = {
 
 /** So many strange parts are named in a message. */
 const MAX_SHOWN = 3;
+const MAX_PARTS = 100_000;
+const MAX_TARGETS = 1_000_000;
+
+/** What is read of the bootstrap and of /server_info. */
+const BOOTSTRAP_FIELDS = ['node', 'admin'];
+const SERVER_INFO_FIELDS = ['version', 'state', 'uptime_all_epochs', 'command_line_options', 'node'];
 
 /** `?resource=` prints the entries of one list, each by its own type. */
 const entryTypes: { readonly [type: string]: { readonly section: SectionName; readonly list: string } } = {
@@ -74,20 +97,34 @@ const entryTypes: { readonly [type: string]: { readonly section: SectionName; re
   DynamicSecret: { section: 'secrets', list: 'dynamic_active_secrets' },
 };
 
-function lazy<T>(name: string, state: ResourceState, entry: Json, raw: Json, parse: (message: Json) => T): Resource<T> {
-  const updated = parseTimeMs(textAt(entry, 'last_updated'));
-  let value: { readonly it: T } | undefined;
-  return {
-    name,
+/** A resource of an entry; of an entry that does not hold one, nothing. */
+function lazy<T>(
+  built: BuiltValues,
+  state: ResourceState,
+  entry: JsonPart,
+  kind: string,
+  parse: (message: Json) => T,
+  called?: string,
+): Resource<T>[] {
+  const fields = entry.fields;
+  const message = fields.object(kind);
+  if (message === undefined) return [];
+  const updated = parseTimeMs(fields.text('last_updated'));
+  const resource: Resource<T> = {
+    name: called ?? message.fields.text('name') ?? '',
     state,
     ...(updated === undefined ? {} : { lastUpdatedMs: updated }),
-    version: textAt(entry, 'version_info') ?? '',
-    raw,
+    version: fields.text('version_info') ?? '',
     get value() {
-      value ??= { it: parse(raw) };
-      return value.it;
+      return built.get(
+        message,
+        () => parse(message.build()),
+        () => message.values,
+      );
     },
+    pick: (names) => message.fields.pick(names),
   };
+  return [resource];
 }
 
 function byName<T>(resources: readonly Resource<T>[]): Map<string, Resource<T>[]> {
@@ -104,24 +141,26 @@ export class EnvoyConfig {
   readonly readAt: string;
   /** Milliseconds of the Unix epoch; NaN when `readAt` is no time. */
   readonly readAtMs: number;
-  readonly #sections: ReadonlyMap<SectionName, readonly Json[]>;
-  readonly #statuses: ReadonlyMap<string, Json> | undefined;
+  readonly #sections: ReadonlyMap<SectionName, readonly Section[]>;
+  readonly #statuses: ReadonlyMap<string, JsonPart> | undefined;
+  readonly #built: BuiltValues;
   readonly serverInfo: ServerInfo | undefined;
   #listeners: readonly Resource<Listener>[] | undefined;
   #clusters: Map<string, Resource<Cluster>[]> | undefined;
   #routes: readonly Resource<RouteConfig>[] | undefined;
   #routesByName: Map<string, Resource<RouteConfig>[]> | undefined;
-  #assignments: Map<string, Json> | undefined;
+  #assignments: Map<string, JsonPart> | undefined;
+  #targets: EndpointTargets | undefined;
   #bootstrap: Bootstrap | undefined;
   readonly #inlineRoutes = new WeakMap<Json, RouteConfig>();
-  readonly #endpoints = new Map<string, readonly Endpoint[]>();
 
   constructor(
-    sections: ReadonlyMap<SectionName, readonly Json[]>,
+    sections: ReadonlyMap<SectionName, readonly Section[]>,
     meta: ConfigMeta,
-    more: { statuses?: ReadonlyMap<string, Json> | undefined; serverInfo?: ServerInfo | undefined } = {},
+    more: { statuses?: ReadonlyMap<string, JsonPart> | undefined; serverInfo?: ServerInfo | undefined } = {},
   ) {
     this.#sections = sections;
+    this.#built = meta.built ?? new BuiltValues();
     this.readAt = meta.readAt;
     this.readAtMs = parseTimeMs(meta.readAt) ?? Number.NaN;
     this.#statuses = more.statuses;
@@ -134,25 +173,29 @@ export class EnvoyConfig {
   }
 
   /** The same with what /clusters?format=json told. */
-  withClusters(statuses: ReadonlyMap<string, Json>): EnvoyConfig {
-    return new EnvoyConfig(this.#sections, this, { statuses, serverInfo: this.serverInfo });
+  withClusters(statuses: ReadonlyMap<string, JsonPart>): EnvoyConfig {
+    return new EnvoyConfig(this.#sections, { readAt: this.readAt, built: this.#built }, { statuses, serverInfo: this.serverInfo });
   }
 
   withServerInfo(serverInfo: ServerInfo | undefined): EnvoyConfig {
-    return new EnvoyConfig(this.#sections, this, { statuses: this.#statuses, serverInfo });
+    return new EnvoyConfig(this.#sections, { readAt: this.readAt, built: this.#built }, { statuses: this.#statuses, serverInfo });
   }
 
-  #entries(section: SectionName, list: string): Json[] {
-    return (this.#sections.get(section) ?? []).flatMap((part) => objectsAt(part, list));
+  #entries(section: SectionName, list: string): JsonPart[] {
+    return (this.#sections.get(section) ?? []).flatMap(({ part, lists }) => lists.get(list) ?? part?.fields.objects(list) ?? []);
   }
 
   /** The version of the whole listener or cluster set, '' unknown. */
   versionOf(section: SectionName): string {
-    return (this.#sections.get(section) ?? []).map((part) => textAt(part, 'version_info') ?? '').find((version) => version !== '') ?? '';
+    const versions = (this.#sections.get(section) ?? []).map(({ part }) => part?.fields.text('version_info') ?? '');
+    return versions.find((version) => version !== '') ?? '';
   }
 
   get bootstrap(): Bootstrap {
-    this.#bootstrap ??= parseBootstrap(objectAt(this.#sections.get('bootstrap')?.[0], 'bootstrap') ?? {});
+    if (this.#bootstrap === undefined) {
+      const message = this.#sections.get('bootstrap')?.[0]?.part?.fields.object('bootstrap');
+      this.#bootstrap = parseBootstrap(message?.fields.pick(BOOTSTRAP_FIELDS) ?? {});
+    }
     return this.#bootstrap;
   }
 
@@ -164,21 +207,20 @@ export class EnvoyConfig {
   /** All listeners in all states, static first. */
   get listeners(): readonly Resource<Listener>[] {
     if (this.#listeners !== undefined) return this.#listeners;
-    const found: Resource<Listener>[] = [];
-    const add = (entry: Json, state: ResourceState, name?: string) => {
-      const raw = objectAt(entry, 'listener');
-      if (raw !== undefined) found.push(lazy(name ?? textAt(raw, 'name') ?? '', state, entry, raw, parseListener));
-    };
-    for (const entry of this.#entries('listeners', 'static_listeners')) add(entry, 'static');
-    for (const entry of this.#entries('listeners', 'dynamic_listeners'))
-      for (const state of ['active', 'warming', 'draining'] as const) {
-        const part = objectAt(entry, `${state}_state`);
-        if (part !== undefined) add(part, state, textAt(entry, 'name'));
-      }
-    for (const state of ['active', 'warming', 'draining'] as const)
-      for (const entry of this.#entries('listeners', `dynamic_${state}_listeners`)) add(entry, state);
-    this.#listeners = found;
-    return found;
+    const read = (entry: JsonPart, state: ResourceState, name?: string) => lazy(this.#built, state, entry, 'listener', parseListener, name);
+    const states = ['active', 'warming', 'draining'] as const;
+    this.#listeners = [
+      ...this.#entries('listeners', 'static_listeners').flatMap((entry) => read(entry, 'static')),
+      ...this.#entries('listeners', 'dynamic_listeners').flatMap((entry) => {
+        const fields = entry.fields;
+        return states.flatMap((state) => {
+          const part = fields.object(`${state}_state`);
+          return part === undefined ? [] : read(part, state, fields.text('name'));
+        });
+      }),
+      ...states.flatMap((state) => this.#entries('listeners', `dynamic_${state}_listeners`).flatMap((entry) => read(entry, state))),
+    ];
+    return this.#listeners;
   }
 
   get clusters(): ReadonlyMap<string, readonly Resource<Cluster>[]> {
@@ -188,13 +230,11 @@ export class EnvoyConfig {
       ['dynamic_active_clusters', 'active'],
       ['dynamic_warming_clusters', 'warming'],
     ] as const;
-    const found = lists.flatMap(([list, state]) =>
-      this.#entries('clusters', list).flatMap((entry) => {
-        const raw = objectAt(entry, 'cluster');
-        return raw === undefined ? [] : [lazy(textAt(raw, 'name') ?? '', state, entry, raw, parseCluster)];
-      }),
+    this.#clusters = byName(
+      lists.flatMap(([list, state]) =>
+        this.#entries('clusters', list).flatMap((entry) => lazy(this.#built, state, entry, 'cluster', parseCluster)),
+      ),
     );
-    this.#clusters = byName(found);
     return this.#clusters;
   }
 
@@ -206,10 +246,7 @@ export class EnvoyConfig {
         ['dynamic_route_configs', 'active'],
       ] as const
     ).flatMap(([list, state]) =>
-      this.#entries('routes', list).flatMap((entry) => {
-        const raw = objectAt(entry, 'route_config');
-        return raw === undefined ? [] : [lazy(textAt(raw, 'name') ?? '', state, entry, raw, parseRouteConfig)];
-      }),
+      this.#entries('routes', list).flatMap((entry) => lazy(this.#built, state, entry, 'route_config', parseRouteConfig)),
     );
     return this.#routes;
   }
@@ -235,53 +272,79 @@ export class EnvoyConfig {
    *
    * @returns `undefined` when nothing tells them: no endpoints were read
    */
-  endpointsOf(cluster: Cluster): readonly Endpoint[] | undefined {
-    const known = this.#endpoints.get(cluster.name);
-    if (known !== undefined) return known;
-    const found = this.#findEndpoints(cluster);
-    if (found !== undefined) this.#endpoints.set(cluster.name, found);
-    return found;
-  }
-
-  #findEndpoints(cluster: Cluster): readonly Endpoint[] | undefined {
+  endpointsOf(cluster: ClusterHead & Pick<Cluster, 'endpoints'>): readonly Endpoint[] | undefined {
     this.#assignments ??= this.#readAssignments();
     const assignment = this.#assignments.get(cluster.edsName) ?? this.#assignments.get(cluster.name);
     const status = this.#statuses?.get(cluster.name);
-    const hosts = objectsAt(status, 'host_statuses');
-    if (assignment === undefined) {
-      if (status !== undefined) return hosts.map(endpointOfStatus);
+    const from = assignment ?? status;
+    if (from === undefined) {
       if (cluster.type === 'STATIC') return cluster.endpoints;
       return this.has('endpoints') && cluster.type === 'EDS' ? [] : undefined;
     }
-    const endpoints = parseEndpoints(assignment);
-    if (hosts.length === 0) return endpoints;
-    const failed = new Set(
-      hosts
-        .map(parseHostStatus)
-        .filter((host) => host.failedActiveHealthCheck || host.failedOutlierCheck)
-        .map((host) => host.target),
+    return this.#built.get(
+      from,
+      () => readEndpoints(assignment, status),
+      () => (assignment?.values ?? 0) + (status?.values ?? 0),
     );
-    return endpoints.map((endpoint) => (failed.has(endpoint.target) ? { ...endpoint, health: 'UNHEALTHY' as const } : endpoint));
   }
 
-  #readAssignments(): Map<string, Json> {
-    const found = new Map<string, Json>();
+  #readAssignments(): Map<string, JsonPart> {
+    const found = new Map<string, JsonPart>();
     for (const list of ['static_endpoint_configs', 'dynamic_endpoint_configs'])
       for (const entry of this.#entries('endpoints', list)) {
-        const assignment = objectAt(entry, 'endpoint_config');
-        const name = textAt(assignment, 'cluster_name');
+        const assignment = entry.fields.object('endpoint_config');
+        const name = assignment?.fields.text('cluster_name');
         if (assignment !== undefined && name !== undefined) found.set(name, assignment);
       }
     return found;
   }
 
+  /** All addresses that any cluster may connect to. */
+  get targets(): EndpointTargets {
+    this.#targets ??= this.#readTargets();
+    return this.#targets;
+  }
+
+  #readTargets(): EndpointTargets {
+    const clusters = new Map<string, Resource<Cluster>[]>();
+    let complete = true;
+    for (const resources of this.clusters.values())
+      for (const resource of resources) {
+        const head = parseClusterHead(resource.pick(CLUSTER_HEAD));
+        const endpoints = this.endpointsOf({
+          ...head,
+          get endpoints() {
+            return resource.value.endpoints;
+          },
+        });
+        if (endpoints === undefined) {
+          // An original-destination cluster has none of its own: it goes where the captured connection went.
+          if (head.type !== 'ORIGINAL_DST') complete = false;
+          continue;
+        }
+        for (const { target } of endpoints) {
+          const list = clusters.get(target);
+          if (list === undefined) {
+            if (clusters.size >= MAX_TARGETS) complete = false;
+            else clusters.set(target, [resource]);
+          } else if (list.at(-1) !== resource) list.push(resource);
+        }
+      }
+    return { clusters, complete };
+  }
+
   /** Per-host health and counters of /clusters; empty when it was not read. */
   hostStatuses(cluster: string): HostStatus[] {
-    return objectsAt(this.#statuses?.get(cluster), 'host_statuses').map(parseHostStatus);
+    return objectsAt(this.#statuses?.get(cluster)?.build(), 'host_statuses').map(parseHostStatus);
   }
 
   get secrets(): Secret[] {
-    return (this.#sections.get('secrets') ?? []).flatMap(parseSecrets);
+    const lists = [
+      ['static_secrets', 'static'],
+      ['dynamic_active_secrets', 'active'],
+      ['dynamic_warming_secrets', 'warming'],
+    ] as const;
+    return lists.flatMap(([list, state]) => this.#entries('secrets', list).map((entry) => parseSecret(entry.build(), state)));
   }
 
   /** What Envoy refused, with its words. */
@@ -295,75 +358,73 @@ export class EnvoyConfig {
     ] as const;
     return lists.flatMap(([section, list, kind]) =>
       this.#entries(section, list).flatMap((entry): RejectedResource[] => {
-        const error = objectAt(entry, 'error_state');
+        const fields = entry.fields;
+        const error = fields.object('error_state')?.fields;
         if (error === undefined) return [];
-        const at = parseTimeMs(textAt(error, 'last_update_attempt'));
-        const failed = objectAt(error, 'failed_configuration');
-        const name = textAt(entry, 'name') ?? textAt(failed, 'name') ?? textAt(objectAt(entry, kind), 'name') ?? '';
-        return [{ kind, name, details: textAt(error, 'details') ?? '', ...(at === undefined ? {} : { lastAttemptMs: at }) }];
+        const at = parseTimeMs(error.text('last_update_attempt'));
+        const failed = error.object('failed_configuration')?.fields;
+        const name = fields.text('name') ?? failed?.text('name') ?? fields.object(kind)?.fields.text('name') ?? '';
+        return [{ kind, name, details: error.text('details') ?? '', ...(at === undefined ? {} : { lastAttemptMs: at }) }];
       }),
     );
   }
 }
 
-function parseJson(text: string, what: string): unknown {
-  checkStructure(text, what);
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new EnvoyConfigError(`Cannot read ${what}: JSON is wanted, ${(error as Error).message}`);
-  }
+function readEndpoints(assignment: JsonPart | undefined, status: JsonPart | undefined): readonly Endpoint[] {
+  const hosts = status === undefined ? [] : objectsAt(status.build(), 'host_statuses');
+  if (assignment === undefined) return hosts.map(endpointOfStatus);
+  const endpoints = parseEndpoints(assignment.build());
+  if (hosts.length === 0) return endpoints;
+  const failed = new Set(
+    hosts
+      .map(parseHostStatus)
+      .filter((host) => host.failedActiveHealthCheck || host.failedOutlierCheck)
+      .map((host) => host.target),
+  );
+  return endpoints.map((endpoint) => (failed.has(endpoint.target) ? { ...endpoint, health: 'UNHEALTHY' as const } : endpoint));
 }
 
-function pushTo<K>(map: Map<K, Json[]>, key: K, message: Json): void {
+function pushTo<K, T>(map: Map<K, T[]>, key: K, item: T): void {
   const list = map.get(key);
-  if (list === undefined) map.set(key, [message]);
-  else list.push(message);
+  if (list === undefined) map.set(key, [item]);
+  else list.push(item);
 }
 
-function shown(value: unknown): string {
-  return value === null
-    ? 'null'
-    : Array.isArray(value)
-      ? 'a list'
-      : typeof value === 'object'
-        ? `an object with ${
-            Object.keys(value)
-              .slice(0, 5)
-              .map((key) => `"${key.slice(0, 40)}"`)
-              .join(', ') || 'nothing in it'
-          }`
-        : `a ${typeof value}`;
-}
+const noLists: ReadonlyMap<string, readonly JsonPart[]> = new Map();
 
 /**
- * Reads a /config_dump.
+ * Reads a /config_dump. Only its shape is looked at; its resources are read when they are asked for.
  *
- * @param input its text, or the value parsed from it
+ * @param input its text, the bytes of its text, or the value parsed from it
  * @throws {EnvoyConfigError} when it is no JSON, no dump, or larger than can be read
  */
 export function parseConfigDump(input: string | object, meta: ConfigMeta): EnvoyConfig {
-  const value = typeof input === 'string' ? parseJson(input, 'an Envoy config_dump') : input;
-  const configs = asObject(value)?.configs;
-  if (!Array.isArray(configs))
-    throw new EnvoyConfigError(`Cannot read an Envoy config_dump: an object with a list "configs" is wanted, ${shown(value)} is there`);
-  const sections = new Map<SectionName, Json[]>();
+  const text = readJson(input, { what: 'an Envoy config_dump', unitDepth: 5 });
+  const root = rootOf(text)?.fields;
+  if (root === undefined || !root.isList('configs'))
+    throw new EnvoyConfigError(
+      `Cannot read an Envoy config_dump: an object with a list "configs" is wanted, ${describeJson(text)} is there`,
+    );
+  const sections = new Map<SectionName, Section[]>();
   const unknown: string[] = [];
-  const entries = new Map<string, Json[]>();
-  for (const part of configs) {
-    const message = asObject(part);
-    const type = shortType(textAt(message, '@type') ?? '');
+  const alone = new Map<string, JsonPart[]>();
+  let count = 0;
+  for (const part of root.items('configs')) {
+    if (++count > MAX_PARTS)
+      throw new EnvoyConfigError(`Cannot read an Envoy config_dump: at most ${MAX_PARTS} parts are read, it holds more`);
+    const type = part instanceof JsonPart ? shortType(part.fields.text('@type') ?? '') : '';
     const section = Object.hasOwn(sectionTypes, type) ? sectionTypes[type] : undefined;
-    const entry = Object.hasOwn(entryTypes, type) ? entryTypes[type] : undefined;
-    if (message === undefined) {
-      if (unknown.length < MAX_SHOWN) unknown.push(shown(part));
-    } else if (section !== undefined) pushTo(sections, section, message);
-    else if (entry !== undefined) pushTo(entries, type, message);
-    else if (unknown.length < MAX_SHOWN) unknown.push(type);
+    if (typeof part === 'string') {
+      if (unknown.length < MAX_SHOWN) unknown.push(part);
+    } else if (section !== undefined) pushTo(sections, section, { part, lists: noLists });
+    else if (Object.hasOwn(entryTypes, type)) {
+      part.checkUnit();
+      pushTo(alone, type, part);
+    } else if (unknown.length < MAX_SHOWN) unknown.push(type);
   }
-  for (const [type, list] of entries) {
+  for (const [type, parts] of alone) {
     const entry = entryTypes[type]!;
-    pushTo(sections, entry.section, { [entry.list]: list });
+    pushTo(sections, entry.section, { part: undefined, lists: new Map([[entry.list, parts]]) });
   }
   if (sections.size === 0)
     throw new EnvoyConfigError(
@@ -379,16 +440,16 @@ export function parseConfigDump(input: string | object, meta: ConfigMeta): Envoy
  * @throws {EnvoyConfigError} when it is something else
  */
 export function addClusters(config: EnvoyConfig, input: string | object): EnvoyConfig {
-  const value = typeof input === 'string' ? parseJson(input, "Envoy's /clusters") : input;
-  const list = asObject(value)?.cluster_statuses ?? asObject(value)?.clusterStatuses;
-  if (!Array.isArray(list))
+  const text = readJson(input, { what: "Envoy's /clusters", unitDepth: 3 });
+  const root = rootOf(text)?.fields;
+  if (root === undefined || !root.isList('cluster_statuses'))
     throw new EnvoyConfigError(
-      `Cannot read Envoy's /clusters: an object with a list "cluster_statuses" is wanted (?format=json), ${shown(value)} is there`,
+      `Cannot read Envoy's /clusters: an object with a list "cluster_statuses" is wanted (?format=json), ${describeJson(text)} is there`,
     );
-  const statuses = new Map<string, Json>();
-  for (const status of list.map(asObject)) {
-    const name = textAt(status, 'name');
-    if (status !== undefined && name !== undefined) statuses.set(name, status);
+  const statuses = new Map<string, JsonPart>();
+  for (const status of root.objects('cluster_statuses')) {
+    const name = status.fields.text('name');
+    if (name !== undefined) statuses.set(name, status);
   }
   return config.withClusters(statuses);
 }
@@ -399,8 +460,9 @@ export function addClusters(config: EnvoyConfig, input: string | object): EnvoyC
  * @throws {EnvoyConfigError} when it is something else
  */
 export function addServerInfo(config: EnvoyConfig, input: string | object): EnvoyConfig {
-  const info = parseServerInfo(typeof input === 'string' ? parseJson(input, "Envoy's /server_info") : input);
+  const text = readJson(input, { what: "Envoy's /server_info", unitDepth: 1 });
+  const info = parseServerInfo(rootOf(text)?.fields.pick(SERVER_INFO_FIELDS));
   if (info === undefined)
-    throw new EnvoyConfigError(`Cannot read Envoy's /server_info: an object with "version" is wanted, ${shown(input)} is there`);
+    throw new EnvoyConfigError(`Cannot read Envoy's /server_info: an object with "version" is wanted, ${describeJson(text)} is there`);
   return config.withServerInfo(info);
 }

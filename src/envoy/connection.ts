@@ -16,8 +16,8 @@ import type { ChainTls, FilterChain } from './filter-chain.ts';
 import { type ChainInput, findFilterChains, whyRejected } from './filter-chain-match.ts';
 import { asHistory, type EnvoyHistory } from './history.ts';
 import { inspectConnection, runs } from './inspection.ts';
-import { hasExactAddress, hasWildcardAddress, type Listener } from './listener.ts';
-import { listenerIndex } from './listener-index.ts';
+import { hasExactAddress, hasWildcardAddress, type Listener, type ListenerHead } from './listener.ts';
+import { listenerHead, listenerIndex } from './listener-index.ts';
 import type { NetworkFilter } from './network-filter.ts';
 
 export type { ConnectionFacts } from './connection-facts.ts';
@@ -62,12 +62,12 @@ function lookUp(
   history: EnvoyHistory,
   facts: ConnectionFacts,
   port: number,
-  fits: (listener: Listener) => boolean,
+  fits: (listener: ListenerHead) => boolean,
 ): { found: Candidate[]; sure: boolean } {
   const found: Candidate[] = [];
   let sure = false;
   for (const possible of history.listenersAt(port, facts.atMs, facts.midstream ?? false)) {
-    const fitting = possible.options.filter(({ resource }) => resource !== undefined && fits(resource.value));
+    const fitting = possible.options.filter(({ resource }) => resource !== undefined && fits(listenerHead(resource)));
     for (const { resource, config } of fitting)
       found.push({ listener: resource!, config, ...(possible.doubt === undefined ? {} : { doubt: possible.doubt }) });
     if (fitting.length > 0 && fitting.length === possible.options.length) sure = true;
@@ -80,7 +80,7 @@ function lookUpAddress(
   history: EnvoyHistory,
   facts: ConnectionFacts,
   at: { readonly ip: string; readonly port: number },
-  only: (listener: Listener) => boolean,
+  only: (listener: ListenerHead) => boolean,
 ): { found: Candidate[]; sure: boolean } {
   const exact = lookUp(history, facts, at.port, (listener) => only(listener) && hasExactAddress(listener, at.ip, at.port));
   if (exact.sure) return exact;
@@ -91,7 +91,7 @@ function lookUpAddress(
 
 function accepting(history: EnvoyHistory, facts: ConnectionFacts): { found: Candidate[]; sure: boolean } {
   const { ip, port } = facts.listener;
-  const bound = (listener: Listener) => listener.bindToPort;
+  const bound = (listener: ListenerHead) => listener.bindToPort;
   if (ip !== undefined) return lookUpAddress(history, facts, { ip, port }, bound);
   return lookUp(
     history,

@@ -25,7 +25,8 @@ export function asObject(value: unknown): Json | undefined {
 
 const camelNames = new Map<string, string>();
 
-function camelName(name: string): string {
+/** `filter_chain_match` is `filterChainMatch`. */
+export function camelName(name: string): string {
   let camel = camelNames.get(name);
   if (camel === undefined) {
     camel = name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());

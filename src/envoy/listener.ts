@@ -6,18 +6,22 @@ import { type ListenerFilter, parseListenerFilter } from './listener-filter.ts';
 
 export type TrafficDirection = 'INBOUND' | 'OUTBOUND' | 'UNSPECIFIED';
 
-export interface Listener {
+/** Where a listener is reached. */
+export interface ListenerHead {
   /** '' when it has none. */
   readonly name: string;
   /** The first address, then the additional ones. */
   readonly addresses: readonly EnvoyAddress[];
   /** Is there a socket? Otherwise connections reach it by hand-over only. */
   readonly bindToPort: boolean;
+  /** An internal listener: reached through `envoy_internal_address`. */
+  readonly internal: boolean;
+}
+
+export interface Listener extends ListenerHead {
   /** Hand connections over to the listener of their original destination. */
   readonly useOriginalDst: boolean;
   readonly transparent: boolean;
-  /** An internal listener: reached through `envoy_internal_address`. */
-  readonly internal: boolean;
   readonly trafficDirection: TrafficDirection;
   readonly listenerFilters: readonly ListenerFilter[];
   /** 0 waits for ever. */
@@ -29,21 +33,37 @@ export interface Listener {
   readonly hasFilterChainMatcher: boolean;
 }
 
-export function parseListener(message: Json): Listener {
+/** The fields of the message that a {@link ListenerHead} is read from. */
+export const LISTENER_HEAD: readonly string[] = [
+  'name',
+  'address',
+  'additional_addresses',
+  'internal_listener',
+  'bind_to_port',
+  'deprecated_v1',
+];
+
+export function parseListenerHead(message: Json): ListenerHead {
   const addresses = [
     parseAddress(objectAt(message, 'address')),
     ...objectsAt(message, 'additional_addresses').map((more) => parseAddress(objectAt(more, 'address'))),
   ];
-  const fallback = objectAt(message, 'default_filter_chain');
-  const direction = textAt(message, 'traffic_direction');
   const internal = field(message, 'internal_listener') !== undefined;
   return {
     name: textAt(message, 'name') ?? '',
     addresses: internal ? addresses.filter((address) => address.kind !== 'unknown') : addresses,
     bindToPort: !internal && (booleanAt(message, 'bind_to_port') ?? booleanAt(objectAt(message, 'deprecated_v1'), 'bind_to_port') ?? true),
+    internal,
+  };
+}
+
+export function parseListener(message: Json): Listener {
+  const fallback = objectAt(message, 'default_filter_chain');
+  const direction = textAt(message, 'traffic_direction');
+  return {
+    ...parseListenerHead(message),
     useOriginalDst: booleanAt(message, 'use_original_dst') ?? booleanAt(message, 'hidden_envoy_deprecated_use_original_dst') ?? false,
     transparent: booleanAt(message, 'transparent') ?? false,
-    internal,
     trafficDirection: direction === 'INBOUND' || direction === 'OUTBOUND' ? direction : 'UNSPECIFIED',
     listenerFilters: objectsAt(message, 'listener_filters').map(parseListenerFilter),
     listenerFiltersTimeoutMs: durationMsAt(message, 'listener_filters_timeout') ?? 15_000,
@@ -55,19 +75,19 @@ export function parseListener(message: Json): Listener {
 }
 
 /** The name, or the address of a listener that has none. */
-export function listenerLabel(listener: Listener): string {
+export function listenerLabel(listener: ListenerHead): string {
   return listener.name !== '' ? listener.name : formatAddress(listener.addresses[0] ?? { kind: 'unknown' });
 }
 
 /** Does it take connections to exactly this address? `ip` in canonical text. */
-export function hasExactAddress(listener: Listener, ip: string, port: number): boolean {
+export function hasExactAddress(listener: ListenerHead, ip: string, port: number): boolean {
   return listener.addresses.some(
     (address) => address.kind === 'socket' && address.protocol === 'tcp' && address.ip === ip && address.port === port,
   );
 }
 
 /** Does it take connections to this port on any address of the family? */
-export function hasWildcardAddress(listener: Listener, family: 4 | 6, port: number): boolean {
+export function hasWildcardAddress(listener: ListenerHead, family: 4 | 6, port: number): boolean {
   return listener.addresses.some(
     (address) =>
       address.kind === 'socket' &&

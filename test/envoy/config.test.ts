@@ -35,13 +35,37 @@ for (const [name, input, words] of [
     );
   });
 
-test('parseConfigDump() refuses a text of many small values before it makes them', () => {
-  const text = `{"configs":[${'{},'.repeat(2_300_000)}{}]}`;
-  assert.throws(() => parseConfigDump(text, meta), /at most 2200000 values are read/);
-});
+const manyOf = (item: string, count: number): string => `[${`${item},`.repeat(count - 1)}${item}]`;
+const dumpOf = (listeners: string): string => `{"configs":[{"@type":"x/ListenersConfigDump","dynamic_listeners":${listeners}}]}`;
+
+for (const [name, text, words] of [
+  ['many parts', `{"configs":${manyOf('{}', 100_001)}}`, /at most 100000 parts are read/],
+  ['many resources', dumpOf(manyOf('{}', 250_001)), /at most 250000 resources are read/],
+  ['many values in one resource', dumpOf(`[{"a":${manyOf('{}', 1_000_001)}}]`), /at most 1000000 values of one resource are read/],
+  ['a resource that is too long', dumpOf(`[{"a":"${'a'.repeat(33 * 1024 * 1024)}"}]`), /at most 32 MiB of one resource are read/],
+  [
+    'a resource printed alone that is too long',
+    `{"configs":[{"@type":"x/DynamicListener","a":${manyOf('0', 1_000_001)}}]}`,
+    /at most 1000000 values of one resource/,
+  ],
+] as const)
+  test(`parseConfigDump() refuses ${name} before it makes anything of it`, () => {
+    assert.throws(
+      () => parseConfigDump(text, meta),
+      (error) => error instanceof EnvoyConfigError && words.test(error.message),
+    );
+  });
 
 test('parseConfigDump() refuses a text that is too long', () => {
-  assert.throws(() => parseConfigDump(' '.repeat(97 * 1024 * 1024), meta), /of 97 MiB: at most 96 MiB are read/);
+  const bytes = new Uint8Array(241 * 1024 * 1024);
+  assert.throws(() => parseConfigDump(bytes, meta), /of 241 MiB: at most 240 MiB are read/);
+});
+
+test('a resource that nobody asks for is not built, and one that is asked for twice is built once', () => {
+  const config = parseConfigDump(dumpOf('[{"name":"a","active_state":{"listener":{"name":"a"}}}]'), meta);
+  const [resource] = config.listeners;
+  assert.equal(resource!.value, resource!.value);
+  assert.deepEqual(resource!.pick(['name', 'address']), { name: 'a' });
 });
 
 test('parts that are no objects, and fields of other shapes, read as absent', () => {

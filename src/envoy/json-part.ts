@@ -1,0 +1,130 @@
+/**
+ * An object of a {@link JsonText}: its fields are found when they are asked for, and built only where they are wanted whole.
+ * Names and shapes are taken as json.ts takes those of built values: proto spelling first, lowerCamelCase else, `null` and other shapes as absent.
+ */
+import { asObject, camelName, type Json } from './json.ts';
+import { JsonText, type JsonTextOptions } from './json-text.ts';
+
+const encoder = new TextEncoder();
+
+const MAX_OBJECTS = 250_000;
+
+/** @param input text, its UTF-8 bytes, or a value that JSON can hold @throws {EnvoyConfigError} when it is no JSON, or larger than can be read */
+export function readJson(input: string | object, options: JsonTextOptions): JsonText {
+  if (input instanceof Uint8Array) return new JsonText(input, options);
+  return new JsonText(encoder.encode(typeof input === 'string' ? input : JSON.stringify(input)), options);
+}
+
+/** The outermost object; `undefined` where the outermost value is something else. */
+export function rootOf(text: JsonText): JsonPart | undefined {
+  return text.kind(text.start) === 'object' ? new JsonPart(text, text.start) : undefined;
+}
+
+/** A text that is longer says nothing that anybody asks for. */
+const MAX_TEXT_LENGTH = 1024 * 1024;
+
+export class JsonPart {
+  readonly #text: JsonText;
+  readonly #at: number;
+
+  constructor(text: JsonText, at: number) {
+    this.#text = text;
+    this.#at = at;
+  }
+
+  /** Its fields, found once. For parts that are kept in large numbers: keep the part, not the fields. */
+  get fields(): JsonFields {
+    return new JsonFields(this.#text, this.#text.members(this.#at));
+  }
+
+  /** How many values are in it. */
+  get values(): number {
+    return this.#text.values(this.#at);
+  }
+
+  /** The whole object. */
+  build(): Json {
+    return asObject(this.#text.build(this.#at)) ?? {};
+  }
+
+  /** @throws {EnvoyConfigError} when it is larger than what is built at once */
+  checkUnit(): void {
+    this.#text.checkUnit(this.#at);
+  }
+}
+
+export class JsonFields {
+  readonly #text: JsonText;
+  readonly #members: ReadonlyMap<string, number>;
+
+  constructor(text: JsonText, members: ReadonlyMap<string, number>) {
+    this.#text = text;
+    this.#members = members;
+  }
+
+  #find(name: string): number | undefined {
+    const at = this.#members.get(name) ?? this.#members.get(camelName(name));
+    return at === undefined || this.#text.kind(at) === 'null' ? undefined : at;
+  }
+
+  get names(): string[] {
+    return [...this.#members.keys()];
+  }
+
+  object(name: string): JsonPart | undefined {
+    const at = this.#find(name);
+    return at === undefined || this.#text.kind(at) !== 'object' ? undefined : new JsonPart(this.#text, at);
+  }
+
+  isList(name: string): boolean {
+    const at = this.#find(name);
+    return at !== undefined && this.#text.kind(at) === 'list';
+  }
+
+  /** Items of a list: objects as parts, of others what they are. */
+  *items(name: string): Generator<JsonPart | string> {
+    const at = this.#find(name);
+    if (at === undefined) return;
+    for (const item of this.#text.items(at)) {
+      const kind = this.#text.kind(item);
+      yield kind === 'object' ? new JsonPart(this.#text, item) : describeKind(kind);
+    }
+  }
+
+  /** Items of a list that are objects, at most so many. */
+  objects(name: string, limit = MAX_OBJECTS): JsonPart[] {
+    const found: JsonPart[] = [];
+    for (const item of this.items(name)) if (item instanceof JsonPart && found.push(item) >= limit) break;
+    return found;
+  }
+
+  text(name: string): string | undefined {
+    const at = this.#find(name);
+    if (at === undefined || this.#text.kind(at) !== 'string' || this.#text.end(at) - at > MAX_TEXT_LENGTH) return undefined;
+    return this.#text.build(at) as string;
+  }
+
+  /** The object with these fields only, under the names asked for. */
+  pick(names: readonly string[]): Json {
+    const picked: { [name: string]: unknown } = {};
+    for (const name of names) {
+      const at = this.#find(name);
+      if (at !== undefined) picked[name] = this.#text.build(at);
+    }
+    return picked;
+  }
+}
+
+type Kind = ReturnType<JsonText['kind']>;
+
+function describeKind(kind: Kind): string {
+  return kind === 'null' ? 'null' : `a ${kind}`;
+}
+
+/** What a JSON value is, in words. */
+export function describeJson(text: JsonText): string {
+  const kind = text.kind(text.start);
+  if (kind !== 'object') return describeKind(kind);
+  const names = new JsonPart(text, text.start).fields.names.slice(0, 5).map((name) => `"${name.slice(0, 40)}"`);
+  return `an object with ${names.join(', ') || 'nothing in it'}`;
+}
