@@ -6,7 +6,7 @@ import type { FilterChain } from '../envoy/filter-chain.ts';
 import { findFilterChains, whyRejected } from '../envoy/filter-chain-match.ts';
 import { listenerLabel } from '../envoy/listener.ts';
 import { allSubjects, type FindingInput, plays } from './finding.ts';
-import { connectionText, durationText, placeName, plural } from './quote.ts';
+import { connectionText, durationText, placeName } from './quote.ts';
 
 export interface ClearIntoTls {
   readonly subject: Subject;
@@ -71,11 +71,13 @@ function judge(subject: Subject): Pick<ClearIntoTls, 'listener' | 'chains' | 'sp
     findFilterChains(listener, { ...clear, applicationProtocols }).some((chain) => chain !== undefined),
   );
   if (taken) return undefined;
-  const chains = listener.filterChains.filter(
-    (chain) =>
-      (chain.tls === 'mutual' || chain.tls === 'tls') &&
-      whyRejected(chain, { ...clear, applicationProtocols: [] }) === 'transport-mismatch',
+  const fitting = listener.filterChains.filter(
+    (chain) => whyRejected(chain, { ...clear, applicationProtocols: [] }) === 'transport-mismatch',
   );
+  // A chain for the very port leaves no other one: Envoy goes by the most specific port first.
+  const ofPort = fitting.filter(({ match }) => match.destinationPort === local.port);
+  const chains = ofPort.length > 0 ? ofPort : fitting;
+  if (chains.some(({ tls }) => tls !== 'mutual' && tls !== 'tls')) return undefined;
   return chains.length === 0 ? undefined : { listener: listenerLabel(listener), chains, spoke: closed };
 }
 
@@ -91,6 +93,6 @@ export function serverProof({ subject, listener, chains, spoke }: ClearIntoTls):
       : `closed after ${durationText(flow.lastNs - flow.firstNs)} (${record.state}) without a byte from the server`;
   return [
     `${connectionText(subject)}: ${spoke ? 'the client spoke, not TLS' : 'neither side sent a byte'}; ${end}.`,
-    `Listener "${listener}" of ${placeName(subject.world)} has for port ${subject.translation.destination.port} only ${plural(chains.length, 'chain')} that take TLS: ${chains.map(chainText).join(', ')}; none takes plain text (derived from its configuration).`,
+    `Listener "${listener}" of ${placeName(subject.world)} has for port ${subject.translation.destination.port} only ${chains.length === 1 ? 'a chain that takes' : `${chains.length} chains that take`} TLS: ${chains.map(chainText).join(', ')}; none takes plain text (derived from its configuration).`,
   ];
 }

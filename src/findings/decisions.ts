@@ -2,7 +2,7 @@
 import type { Subject } from '../annotate/subject.ts';
 import type { Decision, Evidence, Outcome, PathRecord } from '../record/record.ts';
 import type { FindingInput } from './finding.ts';
-import { connectionText } from './quote.ts';
+import { connectionText, placeName } from './quote.ts';
 
 export interface Decided {
   readonly path: PathRecord;
@@ -51,9 +51,9 @@ export function wayText({ decision, subject }: Decided): string {
     decision.listener === undefined ? undefined : `listener "${decision.listener}"`,
     decision.chain === undefined || decision.chain === '' ? undefined : `chain "${decision.chain}"`,
     decision.virtualHost === undefined ? undefined : `virtual host "${decision.virtualHost}"`,
-    decision.route === undefined ? undefined : `route "${decision.route}"`,
+    decision.route === undefined ? undefined : decision.route === '' ? 'a route without a name' : `route "${decision.route}"`,
     decision.cluster === undefined ? undefined : `cluster "${decision.cluster}"`,
   ].filter((part) => part !== undefined);
   const grade = decision.evidence.outcome;
-  return `The configuration of ${subject.world.pod === undefined ? subject.world.netns : `${subject.world.pod.namespace}/${subject.world.pod.name}`} leads it through ${parts.join(', ')}${grade === undefined ? '' : ` (outcome ${decision.outcome}, ${grade})`}.`;
+  return `The configuration of ${placeName(subject.world)} leads it through ${parts.join(', ')}${grade === undefined ? '' : ` (outcome ${decision.outcome}, ${grade})`}.`;
 }

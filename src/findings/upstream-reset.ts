@@ -18,7 +18,7 @@ export const upstreamReset: Finding = {
         exchange === undefined ||
         !answeredByProxy(exchange, 503) ||
         isUnanswered(up) !== true ||
-        !/[FR]/.test(up.record.tcp?.flags.toSource ?? '')
+        !/FIN|RST/.test(up.record.tcp?.flags.toSource ?? '')
       )
         continue;
       const { ip, port } = up.translation.destination;
@@ -30,7 +30,7 @@ export const upstreamReset: Finding = {
 
 function describe({ path, down, up }: Forwarded): FindingText {
   const { record, world } = up;
-  const reset = record.tcp?.flags.toSource.includes('R') === true;
+  const reset = record.tcp?.flags.toSource.includes('RST') === true;
   return {
     severity: 'error',
     title: `${peerText(record.destination)} ${reset ? 'resets' : 'closes'} the connection on which the proxy of ${placeName(world)} sends a request`,

@@ -19,5 +19,10 @@ export function idOf(text: string): string {
     b = Math.imul(b ^ unit, 0x5bd1e995);
     b ^= b >>> 15;
   }
-  return finish(a).toString(16).padStart(8, '0') + finish(b ^ text.length).toString(16).padStart(8, '0');
+  return (
+    finish(a).toString(16).padStart(8, '0') +
+    finish(b ^ text.length)
+      .toString(16)
+      .padStart(8, '0')
+  );
 }

@@ -11,7 +11,9 @@ export interface Loss {
 }
 
 export function lostRecord(loss: Loss, scope: LostRecord['scope'], base: TimeBase, before: readonly LostRecord[]): LostRecord {
-  const earlier = before.filter((record) => record.source === loss.source && record.scope.node === scope.node && record.scope.netns === scope.netns).at(-1);
+  const earlier = before
+    .filter((record) => record.source === loss.source && record.scope.node === scope.node && record.scope.netns === scope.netns)
+    .at(-1);
   const at = formatTime(base, loss.atNs);
   return {
     type: 'lost',

@@ -32,7 +32,8 @@ export class Tally {
   }
 
   #decision(decision: Decision): void {
-    if (decision.reason !== undefined && Object.values(decision.evidence).some((evidence) => OPEN.has(evidence))) this.#count(decision.reason);
+    if (decision.reason !== undefined && Object.values(decision.evidence).some((evidence) => OPEN.has(evidence)))
+      this.#count(decision.reason);
   }
 
   #count(reason: Reason): void {

@@ -23,7 +23,7 @@ export const outboundDecision: Decision = {
   cluster: 'outbound|9080||productpage.default.svc.cluster.local',
   endpoint: '10.244.2.14:9080',
   evidence: { listener: 'derived', chain: 'derived', route: 'derived', cluster: 'derived', endpoint: 'observed' },
-  rejected: [{ candidate: 'virtual host details.default.svc.cluster.local:9080', because: 'domain-mismatch' }],
+  rejected: [{ candidate: 'virtual host details.default.svc.cluster.local:9080', because: 'earlier-match' }],
 };
 
 export const inboundDecision: Decision = {
@@ -216,7 +216,7 @@ export const total: TotalRecord = {
   paths: 1,
   findings: 1,
   lost: 3,
-  unknown: { 'owner-unknown': 2, 'peer-not-recorded': 1 },
+  unknown: { 'owner-unknown': 2, 'no-upstream-seen': 1 },
 };
 
 /** Everything above in an order in which a replay gives it. */

@@ -54,7 +54,7 @@ test('-o text shows the legs of a path whose flows no filter let pass when it is
 test('--why adds each rule taken, the rejected candidates and every grade', () => {
   const text = printed('text', [...requestFlows, requestPath], { why: true });
   assert.match(text, /nat ISTIO_OUTPUT\/9 {2}-j ISTIO_REDIRECT/);
-  assert.match(text, /not virtual host details\.default\.svc\.cluster\.local:9080: domain-mismatch/);
+  assert.match(text, /not virtual host details\.default\.svc\.cluster\.local:9080: earlier-match/);
   assert.match(text, /evidence {2}listener derived, chain derived, route derived, cluster derived, endpoint observed/);
 });
 
@@ -82,7 +82,7 @@ test('-o text prints a flow without a path, a finding, a loss and the summary', 
   assert.match(text, /\n06:22:46\.000 {2}lost at least 3 \(truncated\) in cni-client on node-a: Cannot read packet 17/);
   assert.match(text, /\n\n✗ error {2}Plain text was sent/);
   assert.match(text, /read {6}1,234 packets, 1\.2 MB · 6 flows · 1 path · 3 lost\n/);
-  assert.match(text, /unknown {3}owner-unknown 2, peer-not-recorded 1\n/);
+  assert.match(text, /unknown {3}owner-unknown 2, no-upstream-seen 1\n/);
   assert.match(text, /findings {2}error 1\n/);
 });
 
