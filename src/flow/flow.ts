@@ -171,6 +171,39 @@ function isQuestion(table: FlowTable, slot: number): boolean {
   return words[w] === 0 && words[w + 1] === 0 && words[w + 2] === 0 && words[w + 3] === 1;
 }
 
+/** Built field by field: an object that is spread into another costs more than everything else that is read here. */
+type Draft<T> = { -readonly [key in keyof T]: T[key] };
+
+/** The two directions of a slot: the index of the side that opened the flow (0 for A, 1 for B). */
+export function openerOf(table: FlowTable, slot: number): 0 | 1 {
+  const opener = openerIsB(table, slot);
+  if (opener !== undefined) return opener ? 1 : 0;
+  // Nobody's SYN was seen: servers have the smaller port; the first packet decides between equals.
+  const ports = table.words[slot * SLOT_WORDS + W_PORTS]!;
+  return ports >>> 16 < (ports & 0xffff) ? 1 : 0;
+}
+
+/** State of a TCP slot whose opener is side `to`. */
+export function tcpStateOf(table: FlowTable, slot: number, to: 0 | 1): FlowState {
+  const { words, doubles } = table;
+  const w = slot * SLOT_WORDS;
+  const from = to ^ 1;
+  const meta = words[w + W_META]!;
+  const seen = words[w + W_TCP_FLAGS]!;
+  return tcpState(
+    (seen >>> (to << 3)) & 0xff,
+    (seen >>> (from << 3)) & 0xff,
+    (meta & (M_SYN_ACK_A << from)) !== 0,
+    (meta & M_UNREACHABLE) !== 0,
+    doubles[slot * SLOT_DOUBLES + D_PACKETS_A + from]! > 0,
+    (meta & (M_SYN_A << to)) !== 0,
+  );
+}
+
+export function isOver(state: FlowState): boolean {
+  return state === 'closed' || state === 'reset' || state === 'refused';
+}
+
 /** Reads a slot, together with its other half where it has one. */
 export function readFlow(table: FlowTable, slot: number): Flow {
   const { words, doubles } = table;
@@ -180,23 +213,25 @@ export function readFlow(table: FlowTable, slot: number): Flow {
   const other = words[w + W_OTHER_HALF]!;
   if (other !== -1) return readHalves(table, slot, other);
   const protocolNumber = meta & M_PROTOCOL;
-  const opener = openerIsB(table, slot);
-  const a = end(table, slot, false);
-  const b = end(table, slot, true);
-  // Nobody's SYN was seen: servers have the smaller port; the first packet decides between equals.
-  const flip = opener ?? (protocolNumber === IPPROTO_TCP && a.port < b.port);
-  const [to, from] = flip ? [1, 0] : [0, 1];
-  const unreachable = (meta & M_UNREACHABLE) !== 0;
-  const base = {
+  const isTcp = protocolNumber === IPPROTO_TCP;
+  const to = openerOf(table, slot);
+  const from = (to ^ 1) as 0 | 1;
+  const state = isTcp
+    ? tcpStateOf(table, slot, to)
+    : (meta & M_UNREACHABLE) !== 0 && doubles[d + D_PACKETS_A + from] === 0
+      ? 'unreachable'
+      : 'open';
+  const synSeen = isTcp && (meta & (M_SYN_A << to)) !== 0;
+  const flow: Draft<Flow> = {
     slot,
-    family: (meta & M_IPV6) !== 0 ? (6 as const) : (4 as const),
+    family: (meta & M_IPV6) !== 0 ? 6 : 4,
     protocolNumber,
     protocol: protocolName(protocolNumber),
-    source: flip ? b : a,
-    destination: flip ? a : b,
+    source: end(table, slot, to === 1),
+    destination: end(table, slot, to === 0),
     firstNs: doubles[d + D_FIRST]!,
     lastNs: doubles[d + D_LAST]!,
-    openerSeen: opener !== undefined,
+    openerSeen: openerIsB(table, slot) !== undefined,
     packetsToDestination: doubles[d + D_PACKETS_A + to]!,
     packetsToSource: doubles[d + D_PACKETS_A + from]!,
     bytesToDestination: doubles[d + D_BYTES_A + to]!,
@@ -204,58 +239,48 @@ export function readFlow(table: FlowTable, slot: number): Flow {
     payloadToDestination: (meta & (M_PAYLOAD_A << to)) !== 0,
     payloadToSource: (meta & (M_PAYLOAD_A << from)) !== 0,
     interfaceIds: [words[w + W_INTERFACE]!],
-  };
-  if (protocolNumber !== IPPROTO_TCP)
-    return {
-      ...base,
-      state: unreachable && base.packetsToSource === 0 ? 'unreachable' : 'open',
-      ended: false,
-      midstream: false,
-    };
-  const flags = (words[w + W_TCP_FLAGS]! >>> (to << 3)) & 0xff;
-  const answers = (words[w + W_TCP_FLAGS]! >>> (from << 3)) & 0xff;
-  const synSeen = (meta & (M_SYN_A << to)) !== 0;
-  const synAckSeen = (meta & (M_SYN_ACK_A << from)) !== 0;
-  const state = tcpState(flags, answers, synAckSeen, unreachable, base.packetsToSource > 0, synSeen);
-  return {
-    ...base,
     state,
-    ended: state === 'closed' || state === 'reset' || state === 'refused',
-    midstream: !synSeen,
-    ...(synSeen ? { synNs: doubles[d + D_SYN]! } : {}),
-    ...(synAckSeen ? { synAckNs: doubles[d + D_SYN_ACK]! } : {}),
-    tcp: {
-      flagsToDestination: flags,
-      flagsToSource: answers,
-      ...((meta & (M_ISN_A << to)) !== 0 ? { isnToDestination: words[w + W_ISN_A + to]! >>> 0 } : {}),
-      ...((meta & (M_ISN_A << from)) !== 0 ? { isnToSource: words[w + W_ISN_A + from]! >>> 0 } : {}),
-      nextToDestination: words[w + W_NEXT_A + to]! >>> 0,
-      nextToSource: words[w + W_NEXT_A + from]! >>> 0,
-      ackToDestination: words[w + W_ACK_A + to]! >>> 0,
-      ackToSource: words[w + W_ACK_A + from]! >>> 0,
-      ...handshake(
-        synSeen ? doubles[d + D_FIRST]! : undefined,
-        synSeen ? doubles[d + D_SYN]! : undefined,
-        synAckSeen ? doubles[d + D_SYN_ACK]! : undefined,
-        doubles[d + D_HANDSHAKE_ACK]!,
-      ),
-      retransmissions: words[w + W_RETRANSMISSIONS]!,
-      outOfOrder: words[w + W_OUT_OF_ORDER]!,
-      zeroWindows: words[w + W_ZERO_WINDOWS]!,
-    },
+    ended: isTcp && isOver(state),
+    midstream: isTcp && !synSeen,
   };
+  if (!isTcp) return flow;
+  const synAckSeen = (meta & (M_SYN_ACK_A << from)) !== 0;
+  if (synSeen) flow.synNs = doubles[d + D_SYN]!;
+  if (synAckSeen) flow.synAckNs = doubles[d + D_SYN_ACK]!;
+  const tcp: Draft<TcpFacts> = {
+    flagsToDestination: (words[w + W_TCP_FLAGS]! >>> (to << 3)) & 0xff,
+    flagsToSource: (words[w + W_TCP_FLAGS]! >>> (from << 3)) & 0xff,
+    nextToDestination: words[w + W_NEXT_A + to]! >>> 0,
+    nextToSource: words[w + W_NEXT_A + from]! >>> 0,
+    ackToDestination: words[w + W_ACK_A + to]! >>> 0,
+    ackToSource: words[w + W_ACK_A + from]! >>> 0,
+    retransmissions: words[w + W_RETRANSMISSIONS]!,
+    outOfOrder: words[w + W_OUT_OF_ORDER]!,
+    zeroWindows: words[w + W_ZERO_WINDOWS]!,
+  };
+  if ((meta & (M_ISN_A << to)) !== 0) tcp.isnToDestination = words[w + W_ISN_A + to]! >>> 0;
+  if ((meta & (M_ISN_A << from)) !== 0) tcp.isnToSource = words[w + W_ISN_A + from]! >>> 0;
+  if (synSeen && synAckSeen) addHandshake(tcp, flow.firstNs, doubles[d + D_SYN]!, doubles[d + D_SYN_ACK]!, doubles[d + D_HANDSHAKE_ACK]!);
+  flow.tcp = tcp;
+  return flow;
 }
 
-function handshake(
-  first: number | undefined,
-  syn: number | undefined,
-  synAck: number | undefined,
-  ack: number,
-): { rttMs?: number; handshakeMs?: number } {
-  if (first === undefined || syn === undefined || synAck === undefined || ack === 0 || ack < synAck) return {};
-  const handshakeMs = (ack - first) / 1e6;
-  // A SYN that was sent again after its answer was on the way tells nothing about the round trip.
-  return syn > synAck ? { handshakeMs } : { rttMs: (ack - syn) / 1e6, handshakeMs };
+/** Milliseconds from the first SYN to the ACK that ended the handshake; -1 when that was not seen, or before the SYN/ACK. */
+export function handshakeMs(first: number, synAck: number, ack: number): number {
+  return ack === 0 || ack < synAck ? -1 : (ack - first) / 1e6;
+}
+
+/** Milliseconds from the last SYN to that ACK; -1 as above, and where a SYN was sent again after its answer was on the way: it tells nothing about the round trip. */
+export function roundTripMs(syn: number, synAck: number, ack: number): number {
+  return ack === 0 || ack < synAck || syn > synAck ? -1 : (ack - syn) / 1e6;
+}
+
+function addHandshake(tcp: Draft<TcpFacts>, first: number, syn: number, synAck: number, ack: number): void {
+  const whole = handshakeMs(first, synAck, ack);
+  if (whole < 0) return;
+  const roundTrip = roundTripMs(syn, synAck, ack);
+  if (roundTrip >= 0) tcp.rttMs = roundTrip;
+  tcp.handshakeMs = whole;
 }
 
 /** Both halves hold their packets as A: the question's to loopback, the answer's back. */
@@ -300,32 +325,29 @@ function readHalves(table: FlowTable, slot: number, other: number): Flow {
   const synSeen = (meta & M_SYN_A) !== 0;
   const synAckSeen = (answerMeta & M_SYN_ACK_A) !== 0;
   const state = tcpState(flags, answers, synAckSeen, unreachable, base.packetsToSource > 0, synSeen);
+  const tcp: Draft<TcpFacts> = {
+    flagsToDestination: flags,
+    flagsToSource: answers,
+    nextToDestination: words[qw + W_NEXT_A]! >>> 0,
+    nextToSource: words[aw + W_NEXT_A]! >>> 0,
+    ackToDestination: words[qw + W_ACK_A]! >>> 0,
+    ackToSource: words[aw + W_ACK_A]! >>> 0,
+    retransmissions: words[qw + W_RETRANSMISSIONS]! + words[aw + W_RETRANSMISSIONS]!,
+    outOfOrder: words[qw + W_OUT_OF_ORDER]! + words[aw + W_OUT_OF_ORDER]!,
+    zeroWindows: words[qw + W_ZERO_WINDOWS]! + words[aw + W_ZERO_WINDOWS]!,
+  };
+  if ((meta & M_ISN_A) !== 0) tcp.isnToDestination = words[qw + W_ISN_A]! >>> 0;
+  if ((answerMeta & M_ISN_A) !== 0) tcp.isnToSource = words[aw + W_ISN_A]! >>> 0;
+  if (synSeen && synAckSeen)
+    addHandshake(tcp, doubles[qd + D_FIRST]!, doubles[qd + D_SYN]!, doubles[ad + D_SYN_ACK]!, doubles[qd + D_HANDSHAKE_ACK]!);
   return {
     ...base,
     state,
-    ended: state === 'closed' || state === 'reset' || state === 'refused',
+    ended: isOver(state),
     midstream: !synSeen,
     ...(synSeen ? { synNs: doubles[qd + D_SYN]! } : {}),
     ...(synAckSeen ? { synAckNs: doubles[ad + D_SYN_ACK]! } : {}),
-    tcp: {
-      flagsToDestination: flags,
-      flagsToSource: answers,
-      ...((meta & M_ISN_A) !== 0 ? { isnToDestination: words[qw + W_ISN_A]! >>> 0 } : {}),
-      ...((answerMeta & M_ISN_A) !== 0 ? { isnToSource: words[aw + W_ISN_A]! >>> 0 } : {}),
-      nextToDestination: words[qw + W_NEXT_A]! >>> 0,
-      nextToSource: words[aw + W_NEXT_A]! >>> 0,
-      ackToDestination: words[qw + W_ACK_A]! >>> 0,
-      ackToSource: words[aw + W_ACK_A]! >>> 0,
-      ...handshake(
-        synSeen ? doubles[qd + D_FIRST]! : undefined,
-        synSeen ? doubles[qd + D_SYN]! : undefined,
-        synAckSeen ? doubles[ad + D_SYN_ACK]! : undefined,
-        doubles[qd + D_HANDSHAKE_ACK]!,
-      ),
-      retransmissions: words[qw + W_RETRANSMISSIONS]! + words[aw + W_RETRANSMISSIONS]!,
-      outOfOrder: words[qw + W_OUT_OF_ORDER]! + words[aw + W_OUT_OF_ORDER]!,
-      zeroWindows: words[qw + W_ZERO_WINDOWS]! + words[aw + W_ZERO_WINDOWS]!,
-    },
+    tcp,
   };
 }
 
