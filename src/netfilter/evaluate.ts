@@ -99,7 +99,7 @@ export function evaluate(ruleSets: readonly RuleSet[], query: PacketQuery): Eval
     const { key, choices } = outcome.question;
     for (const choice of [...choices].reverse()) open.push(new Map([...answers, [key, choice]]));
   }
-  return conclude(trials, first, incomplete, lookedAt, query);
+  return conclude(trials, first, incomplete, new Set(lookedAt), query);
 }
 
 function familyOf({ source, destination }: PacketQuery): Family {
