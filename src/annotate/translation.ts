@@ -8,7 +8,7 @@ import type { Flow, FlowEnd } from '../flow/flow.ts';
 import { isLoopback } from '../net/address.ts';
 import type { ConntrackEntry } from '../netfilter/conntrack.ts';
 import type { Evidence } from '../record/record.ts';
-import type { ConntrackView } from '../world/conntrack-view.ts';
+import { type ConntrackView, endOf } from '../world/conntrack-view.ts';
 
 export interface Translation {
   /** The original tuple. */
@@ -28,7 +28,6 @@ export interface Translation {
   readonly flipped?: true;
 }
 
-const portOf = (end: { ip: string; port?: number }): FlowEnd => ({ ip: end.ip, port: end.port ?? 0 });
 const equal = (a: { ip: string; port?: number }, b: { ip: string; port?: number }): boolean =>
   a.ip === b.ip && (a.port ?? 0) === (b.port ?? 0);
 
@@ -74,8 +73,8 @@ export function findTranslation(flow: Flow, conntrack: ConntrackView | undefined
     const entry = unanimous(conntrack.byReply(wire).filter((e) => !equal(e.original.destination, flow.destination)));
     if (entry !== undefined)
       return {
-        source: portOf(entry.original.source),
-        destination: portOf(entry.original.destination),
+        source: endOf(entry.original, 'source'),
+        destination: endOf(entry.original, 'destination'),
         translated: { source: flow.source, destination: flow.destination, evidence: 'observed' },
         halves: { by: 'conntrack', evidence: 'observed' },
         ...rest(entry),
@@ -93,7 +92,7 @@ export function findTranslation(flow: Flow, conntrack: ConntrackView | undefined
 }
 
 function settled(source: FlowEnd, destination: FlowEnd, entry: ConntrackEntry): Translation {
-  const translated = { source: portOf(entry.reply.destination), destination: portOf(entry.reply.source) };
+  const translated = { source: endOf(entry.reply, 'destination'), destination: endOf(entry.reply, 'source') };
   if (equal(translated.source, source) && equal(translated.destination, destination))
     return { source, destination, untouched: 'observed', ...rest(entry) };
   return { source, destination, translated: { ...translated, evidence: 'observed' }, ...rest(entry) };

@@ -19,9 +19,9 @@ function keyOf(packet: Packet): string {
 export class Fragments {
   readonly #first = new Map<string, Ports>();
 
-  /** Keeps the ports of a first fragment. */
+  /** Keeps the ports of a first fragment, or what stands for them (ICMP's identifier). */
   remember(packet: Packet): void {
-    if (!packet.hasPorts) return;
+    if (!packet.hasPorts && packet.icmpId === 0) return;
     if (this.#first.size >= KEPT_MAX)
       for (const oldest of this.#first.keys()) {
         this.#first.delete(oldest);

@@ -55,7 +55,9 @@ export class Halves {
   concerns(lanes: Int32Array, l: number, slot: number): boolean {
     if (isLaneToLoopback(lanes, l)) return true;
     if (this.#midstream.size > 0) return this.#table.isNew || this.#midstream.has(slot);
-    return this.#table.isNew && this.#syns.size > 0 && (lanes[l + L_TCP]! & TCP_ACK) !== 0;
+    const flags = lanes[l + L_TCP]!;
+    if (!this.#table.isNew || (flags & TCP_ACK) === 0) return false;
+    return this.#syns.size > 0 || ((flags & TCP_SYN) === 0 && this.#early.size < MIDSTREAM_MAX);
   }
 
   /**

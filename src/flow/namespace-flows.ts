@@ -56,6 +56,11 @@ function isDnsPort(port: number): boolean {
   return port === 53 || port === 5353 || port === 15053;
 }
 
+/** ICMP's queries and their answers are told apart by an identifier, as those of others by ports. */
+function identify(packet: Packet): void {
+  if (packet.icmpId !== 0) packet.srcPort = packet.dstPort = packet.icmpId;
+}
+
 /** Is there anything in a segment for the follower of its connection, or a reason to make one? */
 function isToFollow(words: Int32Array, w: number, payloadLength: number, tcpFlags: number): boolean {
   if ((words[w + W_META]! & M_IGNORED) !== 0) return false;
@@ -105,7 +110,8 @@ export class NamespaceFlows {
     const protocol = words[w + W_META]! & M_PROTOCOL;
     if (protocol === IPPROTO_ICMP || protocol === IPPROTO_ICMPV6) {
       const kind = words[w + W_ISN_A]!;
-      return { ...this.#extras[index], icmp: { type: kind >>> 8, code: kind & 0xff } };
+      const id = words[w + W_PORTS]! >>> 16;
+      return { ...this.#extras[index], icmp: { type: kind >>> 8, code: kind & 0xff, ...(id === 0 ? {} : { id }) } };
     }
     if (index < 0) return this.#noted(index);
     return index === 0 ? undefined : this.#extras[index];
@@ -165,6 +171,7 @@ export class NamespaceFlows {
       this.framesWithoutIp++;
       return;
     }
+    identify(packet);
     if (packet.fragment && packet.fragmentOffset > 0) {
       if (!this.#fragments.restore(packet)) this.strayFragments++;
     } else if (packet.fragment) this.#fragments.remember(packet);
@@ -240,6 +247,7 @@ export class NamespaceFlows {
   #countError(packet: Packet): boolean {
     const quoted = this.#quoted;
     if (!decodeQuoted(packet, quoted) || quoted.ipVersion === 0) return false;
+    identify(quoted);
     const { table } = this;
     const slot = table.find(quoted);
     if (slot === -1) return false;

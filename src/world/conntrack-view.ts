@@ -15,8 +15,18 @@ export interface WireTuple {
 
 type EntryTuple = ConntrackEntry['original'];
 
-function key(protocol: string, from: { ip: string; port?: number }, to: { ip: string; port?: number }): string {
-  return `${protocol} ${formatEndpoint(from.ip, from.port ?? 0)} ${formatEndpoint(to.ip, to.port ?? 0)}`;
+function key(protocol: string, from: { ip: string; port: number }, to: { ip: string; port: number }): string {
+  return `${protocol} ${formatEndpoint(from.ip, from.port)} ${formatEndpoint(to.ip, to.port)}`;
+}
+
+/** An end of an entry as flows have it: ICMP's identifier stands for its ports. */
+export function endOf(tuple: EntryTuple, side: 'source' | 'destination'): { ip: string; port: number } {
+  const { ip, port } = tuple[side];
+  return { ip, port: port ?? tuple.icmp?.id ?? 0 };
+}
+
+function keyOf(protocol: string, tuple: EntryTuple): string {
+  return key(protocol, endOf(tuple, 'source'), endOf(tuple, 'destination'));
 }
 
 function add(index: Map<string, ConntrackEntry[]>, k: string, entry: ConntrackEntry): void {
@@ -36,7 +46,7 @@ function same(a: ConntrackEntry, b: ConntrackEntry): boolean {
 }
 
 function sameTuple(protocol: string, a: EntryTuple, b: EntryTuple): boolean {
-  return key(protocol, a.source, a.destination) === key(protocol, b.source, b.destination);
+  return keyOf(protocol, a) === keyOf(protocol, b);
 }
 
 export class ConntrackView {
@@ -48,8 +58,8 @@ export class ConntrackView {
     let size = 0;
     for (const entry of entries) {
       size++;
-      add(this.#byOriginal, key(entry.protocol, entry.original.source, entry.original.destination), entry);
-      add(this.#byReply, key(entry.protocol, entry.reply.source, entry.reply.destination), entry);
+      add(this.#byOriginal, keyOf(entry.protocol, entry.original), entry);
+      add(this.#byReply, keyOf(entry.protocol, entry.reply), entry);
     }
     this.size = size;
   }

@@ -36,7 +36,16 @@ function line({ source, destination, answered }: Flow): string {
 const lines = (packets: readonly Shown[]) => connections(observe(packets)).map(line);
 
 /** A redirected connection as lo shows it. */
-function redirected({ port = 41_000 as number, wirePort = port as number, asked = VIP, isn = 1000, theirs = 9000, ms = 0, pod = POD, proxy = PROXY }): Shown[] {
+function redirected({
+  port = 41_000 as number,
+  wirePort = port as number,
+  asked = VIP,
+  isn = 1000,
+  theirs = 9000,
+  ms = 0,
+  pod = POD,
+  proxy = PROXY,
+}): Shown[] {
   const question = { from: formatEndpoint(pod, wirePort), to: proxy };
   const answer = { from: asked, to: formatEndpoint(pod, port) };
   return [
