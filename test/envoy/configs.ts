@@ -82,6 +82,11 @@ function endpoint(text: string): { priority: number; lb: Message } {
 
 /** Everything was last updated at 06:00:00 unless told otherwise; read at 06:10:00. */
 export function makeConfig(parts: Parts, readAt = '06:10:00'): EnvoyConfig {
+  return parseConfigDump(makeDump(parts), { readAt: at(readAt) });
+}
+
+/** The same as /config_dump prints it. */
+export function makeDump(parts: Parts): { configs: Message[] } {
   const last_updated = at('06:00:00');
   const configs: Message[] = [];
   const names = new Map<string, Message[]>();
@@ -122,5 +127,5 @@ export function makeConfig(parts: Parts, readAt = '06:10:00'): EnvoyConfig {
         last_updated: lastUpdated === undefined ? last_updated : at(lastUpdated),
       })),
     });
-  return parseConfigDump({ configs }, { readAt: at(readAt) });
+  return { configs };
 }
