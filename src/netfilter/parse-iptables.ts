@@ -58,6 +58,9 @@ interface Section {
   readonly tables: Map<string, Line[]>;
 }
 
+/** Each insertion moves what stands behind it: more of them than anybody writes by hand are refused. */
+const MAX_INSERTED = 50_000;
+
 const COMMAND = /^(?:\S*[#$>%]\s*)?(?:sudo\s+)?(?:\/\S*\/)?(ip6?tables)(-legacy|-nft)?(-save|-restore)?(?=\s|$)/;
 
 /**
@@ -70,7 +73,7 @@ export function parseIptables(text: string, options: IptablesOptions = {}): Rule
   const mine = sections.filter((section) => section.family === undefined || section.family === family);
   const warnings: string[] = [];
   const tables = new Map<string, Table>();
-  const counted = { rules: 0 };
+  const counted = { rules: 0, inserted: 0 };
   for (const section of mine)
     for (const [name, lines] of section.tables) {
       if (tables.has(name)) warn(warnings, `The table "${name}" comes more than once: the last one counts`);
@@ -215,7 +218,13 @@ function guessFamily({ tables }: Section): Family | undefined {
   return undefined;
 }
 
-function readTable(name: string, lines: readonly Line[], family: Family, warnings: string[], counted: { rules: number }): Table {
+function readTable(
+  name: string,
+  lines: readonly Line[],
+  family: Family,
+  warnings: string[],
+  counted: { rules: number; inserted: number },
+): Table {
   const chains = new Map<string, ChainDraft>();
   const chain = (chainName: string): ChainDraft => {
     let found = chains.get(chainName);
@@ -268,7 +277,7 @@ function readLine(
   chain: (name: string) => ChainDraft,
   isChain: (name: string) => boolean,
   warnings: string[],
-  counted: { rules: number },
+  counted: { rules: number; inserted: number },
 ): void {
   let { words } = split;
   const fail = (why: string) => new RulesSyntaxError(`Cannot read the rule "${clip(raw)}": ${why}`, number);
@@ -325,6 +334,7 @@ function readLine(
   let from = at + 2;
   if (verb === '-I' || verb === '--insert') {
     position = 1;
+    if (++counted.inserted > MAX_INSERTED) throw fail(`at most ${MAX_INSERTED} rules may be inserted, there are more`);
     if (/^\d+$/.test(words[from]?.text ?? '')) position = Number(words[from++]!.text);
   }
   const rest = [...before, ...words.slice(from)];

@@ -71,15 +71,35 @@ export function labMissing(): string | undefined {
 
 const macWithColons = (mac: string) => mac.replace(/..(?=.)/g, '$&:');
 
+let helper: string | undefined;
+
+/** kernel-trace.c, compiled once in a process. */
+function compiled(): string {
+  if (helper === undefined) {
+    const folder = mkdtempSync(join(tmpdir(), 'stnf-'));
+    process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+    helper = join(folder, 'kernel-trace');
+    execFileSync('gcc', ['-O2', '-o', helper, 'test/netfilter/kernel-trace.c']);
+  }
+  return helper;
+}
+
 export class KernelLab {
   readonly pod = `stnf-${process.pid}-pod`;
   readonly peer = `stnf-${process.pid}-peer`;
   readonly #folder = mkdtempSync(join(tmpdir(), 'stnf-'));
-  readonly #helper: string;
+  readonly #helper = compiled();
 
   constructor() {
-    this.#helper = join(this.#folder, 'kernel-trace');
-    execFileSync('gcc', ['-O2', '-o', this.#helper, 'test/netfilter/kernel-trace.c']);
+    try {
+      this.#build();
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  #build(): void {
     for (const name of [this.pod, this.peer]) execFileSync('ip', ['netns', 'add', name]);
     const lines: string[] = [];
     for (const link of links)
@@ -172,13 +192,20 @@ export class KernelLab {
     );
   }
 
-  /** Sends what the commands say (see kernel-trace.c) and returns what the kernel told. */
-  trace(commands: readonly string[]): string {
+  /**
+   * Sends what the commands say (see kernel-trace.c) and returns what the kernel told.
+   * @param quiet nothing is traced: no waiting for what the kernel might tell
+   */
+  trace(commands: readonly string[], quiet = false): string {
     const file = join(this.#folder, 'runs');
     writeFileSync(join(this.#folder, 'commands'), `${commands.join('\n')}\n`);
-    execFileSync('sh', ['-c', `exec ${this.#helper} ${this.pod} ${this.peer} < ${join(this.#folder, 'commands')} > ${file}`], {
-      stdio: ['ignore', 'inherit', 'inherit'],
-    });
+    execFileSync(
+      'sh',
+      ['-c', `exec ${this.#helper} ${this.pod} ${this.peer} ${quiet ? 'quiet' : ''} < ${join(this.#folder, 'commands')} > ${file}`],
+      {
+        stdio: ['ignore', 'inherit', 'inherit'],
+      },
+    );
     return readFileSync(file, 'latin1');
   }
 

@@ -1,9 +1,9 @@
 /*
  * Sends packets into a network namespace and prints which netfilter rules the kernel ran for them.
  *
- *   kernel-trace POD PEER < commands > runs
+ *   kernel-trace POD PEER [quiet] < commands > runs
  *
- * POD and PEER are names in /run/netns. Commands, one a line:
+ * POD and PEER are names in /run/netns. quiet: nothing is traced, do not wait for it. Commands, one a line:
  *   T PORT                       listen on this TCP port of POD with IP_TRANSPARENT, both families
  *   P INTERFACE HEX              send this Ethernet frame from PEER's interface
  *   O FAMILY UID GID MARK HEX    send this IP packet from POD by a raw socket that belongs to this user and group
@@ -193,7 +193,8 @@ static int raw_socket(int family, unsigned uid, unsigned gid, unsigned mark) {
 }
 
 int main(int argc, char **argv) {
-  if (argc != 3) return 2;
+  if (argc != 3 && argc != 4) return 2;
+  int wait_ms = argc == 4 ? 0 : 20;
   enter(argv[2]);
   int packet = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
   if (packet < 0) die("packet socket");
@@ -232,7 +233,7 @@ int main(int argc, char **argv) {
       fprintf(stderr, "line %ld: no command\n", number);
       return 2;
     }
-    if (sent) drain(20);
+    if (sent) drain(wait_ms);
     printf(". %ld\n", number);
   }
   drain(30);
