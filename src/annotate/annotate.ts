@@ -17,7 +17,7 @@ import { type FileInterfaceNames, findPlace, interfaceName, isHalf, type Place }
 import { ownerOfProxy } from './proxy-owner.ts';
 import type { ProxyPorts } from './proxy-ports.ts';
 import { findRoles } from './role.ts';
-import type { Owner, RuleJudge, Seen } from './rule.ts';
+import type { Judgement, Owner, RuleJudge, Seen } from './rule.ts';
 import type { Subject } from './subject.ts';
 import { describeTls } from './tls.ts';
 import { findTranslation, type Translation } from './translation.ts';
@@ -29,6 +29,13 @@ export interface AnnotateContext {
   readonly ports: ProxyPorts;
   readonly fileInterfaces: FileInterfaceNames;
 }
+
+/** Half of a redirected connection: its own tuple is not what the opener asked for, and conntrack did not tell the other. */
+const UNTOLD: Judgement = {
+  record: { verdict: 'unknown', evidence: 'unavailable', reason: 'half-unseen', steps: [] },
+  byNamedOwner: 'unknown',
+  ownerAsked: false,
+};
 
 export function annotate(
   flow: Flow,
@@ -54,19 +61,22 @@ export function annotate(
   const proxyOwner = ownerOfProxy(world, ports);
   // Only a transparent socket sends from an address that is not ours, and the proxy has it.
   const sender = owner?.owner ?? (place.onLoopback && !place.sourceIsOurs && ports.hasProxy ? proxyOwner : undefined);
-  const judgement = context.judge.judge(world.rulesAt(oriented.family, oriented.firstNs), {
-    protocol: oriented.protocol,
-    source: translation.source,
-    destination: translation.destination,
-    place,
-    ...(sender === undefined ? {} : { owner: sender }),
-    ...(proxyOwner === undefined ? {} : { proxyOwner }),
-    ...localAddress(world, place.in),
-    seen: seenOf(oriented, translation, place),
-    seenBy: translation.tracked ? 'conntrack' : 'wire',
-    midstream: oriented.midstream,
-    sentByProxy: sentByMeshProxy(tracker),
-  });
+  const half = translation.translated === undefined && translation.untouched === undefined && isHalf(oriented, place);
+  const judgement = half
+    ? UNTOLD
+    : context.judge.judge(world.rulesAt(oriented.family, oriented.firstNs), {
+        protocol: oriented.protocol,
+        source: translation.source,
+        destination: translation.destination,
+        place,
+        ...(sender === undefined ? {} : { owner: sender }),
+        ...(proxyOwner === undefined ? {} : { proxyOwner }),
+        ...localAddress(world, place.in),
+        seen: seenOf(translation, place),
+        seenBy: translation.tracked ? 'conntrack' : 'wire',
+        midstream: oriented.midstream,
+        sentByProxy: sentByMeshProxy(tracker),
+      });
   const subject: Subject = { flow: oriented, world, base, record, translation, place, ports, tracker, judgement };
   if (translation.translated !== undefined) record.translated = translation.translated;
   if (translation.halves !== undefined) record.halves = translation.halves;
@@ -132,10 +142,10 @@ function turn(flow: Flow): Flow {
 /**
  * What was seen of the translation. In OUTPUT the wire shows it: what was redirected goes to loopback. In PREROUTING the wire shows nothing, only conntrack does.
  */
-function seenOf(flow: Flow, translation: Translation, place: Place): Seen {
+function seenOf(translation: Translation, place: Place): Seen {
   if (translation.translated !== undefined) return { redirectedTo: translation.translated.destination.port };
   if (translation.untouched !== undefined) return 'untouched';
-  if (place.hook !== 'OUTPUT' || isHalf(flow, place)) return undefined;
+  if (place.hook !== 'OUTPUT') return undefined;
   return 'untouched';
 }
 

@@ -57,18 +57,19 @@ export function findRoles(facts: RoleFacts): Leg[] {
 
 function onLoopback(facts: RoleFacts): Leg {
   const { ports, source, destination, place } = facts;
-  if (isHalf(facts.flow, place)) return 'unknown';
   // A foreign source on lo is the proxy's transparent socket towards the application.
-  if (!place.sourceIsOurs && place.destinationIsOurs && facts.ports.hasProxy) return 'proxy-to-app';
+  if (!place.sourceIsOurs && place.destinationIsOurs && facts.ports.hasProxy && !isHalf(facts.flow, place)) return 'proxy-to-app';
   if (isLoopback(destination.ip)) {
     if (facts.ports.hasProxy) {
       if (ports.admin.has(destination.port)) return 'admin';
       if (ports.dns.has(destination.port)) return 'app-to-dns-agent';
+      if (isHalf(facts.flow, place)) return 'unknown';
       const known = probeOrTelemetry(facts);
       if (known !== undefined) return known;
     }
     return 'loopback';
   }
+  if (isHalf(facts.flow, place)) return 'unknown';
   if (facts.ports.hasProxy) {
     const known = probeOrTelemetry(facts);
     if (known !== undefined) return known;

@@ -14,6 +14,7 @@ export const reasons = {
   'rules-lossy': 'The rules were read from a listing that does not show everything (iptables -L).',
   'rules-contradicted': 'What the rules say and what was seen differ.',
   'no-rules': 'No rules were recorded for this namespace.',
+  'half-unseen': 'Only one half of a redirected connection was seen, and conntrack tells nothing of the other.',
   'rules-newer-than-connection': 'The rules were read after the connection began.',
   'begun-before-recording': 'The connection began before the recording.',
   'no-config-dump': 'No Envoy configuration was recorded for this namespace.',
