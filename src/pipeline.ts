@@ -4,34 +4,40 @@
  * Each network namespace is read on its own; then its connections are judged; then the connections of all namespaces are joined to paths. Everything between the frames and the
  * records is a plain synchronous function of its input, so the same input gives the same records in the same order.
  */
-import { readFileSync, statSync } from 'node:fs';
-import { addressesSeen } from './annotate/local.ts';
-import { annotate } from './annotate/annotate.ts';
+import { statSync } from 'node:fs';
+import { type AnnotateContext, annotate } from './annotate/annotate.ts';
 import { pairByConntrack } from './annotate/halves.ts';
+import { addressesSeen } from './annotate/local.ts';
+import { PlainAnnotator } from './annotate/plain.ts';
 import { findProxyPorts } from './annotate/proxy-ports.ts';
 import { RuleJudge } from './annotate/rule.ts';
 import type { Subject } from './annotate/subject.ts';
 import { LANES } from './decode/lanes.ts';
-import { isAnswerHalf, readFlow } from './flow/flow.ts';
-import { NamespaceFlows } from './flow/namespace-flows.ts';
 import type { FindingNamespace } from './findings/finding.ts';
 import { findAll } from './findings/findings.ts';
+import { isAnswerHalf, readFlow } from './flow/flow.ts';
+import { NamespaceFlows } from './flow/namespace-flows.ts';
+import { readPlain } from './flow/plain.ts';
+import { SLOT_WORDS, W_INTERFACE } from './flow/slot.ts';
 import { KubeNames } from './kube/names.ts';
 import { type KubeObjects, parseKubeObjects } from './kube/objects.ts';
 import { parseRfc3339 } from './net/time.ts';
 import { findPaths } from './path/paths.ts';
+import { PlainFlow } from './record/plain-flow.ts';
+import { lostRecord } from './record/lost.ts';
 import type { AnyRecord, FindingRecord, FlowRecord, LostRecord, PathRecord } from './record/record.ts';
 import { noRedaction, redaction } from './record/redact.ts';
 import { Tally } from './record/tally.ts';
 import { type Bundle, snapshotsOf } from './source/bundle.ts';
 import type { NamespaceEntry } from './source/bundle-manifest.ts';
-import { openInput } from './source/input.ts';
+import { CaptureFileError } from './source/capture-file-error.ts';
+import { type Input, openInput } from './source/input.ts';
 import { MergedSource } from './source/merge.ts';
 import { expandRecording } from './source/recording.ts';
 import type { FrameSource, SourceLoss } from './source/source.ts';
 import { SourceBase } from './source/source-base.ts';
-import { RecordedWorld, type WorldFile } from './world/build.ts';
-import { lostRecord } from './record/lost.ts';
+import { readWholeFile } from './source/whole-bytes.ts';
+import { ConfigRoom, RecordedWorld, readingLimit, type WorldFile } from './world/build.ts';
 
 export interface InputFile {
   readonly kind: string;
@@ -79,36 +85,47 @@ const FAMILY_OF: { readonly [kind: string]: 'ipv4' | 'ipv6' } = {
   'ip6tables-save': 'ipv6',
   'ip6tables-legacy-save': 'ipv6',
 };
+const nothing = new Uint8Array(0);
 const LINUX_COOKED: ReadonlySet<number> = new Set([113, 276]);
 
 /**
  * Replays recordings. Yields between pieces of work; `next(true)` asks it to stop reading and to come to its end with what it has.
  *
  * @param write takes the records in order: flows and paths by their first packet, then findings, then what was lost, then one total
- * @throws {CaptureFileError} when an input cannot be opened at all
+ * @param writePlain takes those flows of which only packets are known, in place of `write`: the object is filled anew for each
+ * @throws {CaptureFileError} when no input can be opened at all
  */
-export function* replay(inputs: ReplayInputs, write: (record: AnyRecord) => void): Generator<ReplayProgress, ReplayEnd, boolean | undefined> {
-  const run = new Run(inputs, write);
+export function* replay(
+  inputs: ReplayInputs,
+  write: (record: AnyRecord) => void,
+  writePlain?: (flow: PlainFlow) => void,
+): Generator<ReplayProgress, ReplayEnd, boolean | undefined> {
+  const run = new Run(inputs, write, writePlain);
   return yield* run.replay();
 }
 
 class Run {
   readonly #inputs: ReplayInputs;
   readonly #write: (record: AnyRecord) => void;
+  readonly #writePlain: ((flow: PlainFlow) => void) | undefined;
   readonly #base = new SourceBase();
+  readonly #room = new ConfigRoom();
   readonly #tally = new Tally();
   readonly #losses: LostRecord[] = [];
   readonly #kube: KubeObjects[] = [];
   readonly #bundles: Bundle[] = [];
   /** Namespaces of which more is known than their packets. */
   readonly #known: FindingNamespace[] = [];
+  /** Inputs that were told to be of no use. */
+  readonly #refused = new Set<string>();
   #malformed = false;
   #stopped = false;
   #bytesTotal = 0;
 
-  constructor(inputs: ReplayInputs, write: (record: AnyRecord) => void) {
+  constructor(inputs: ReplayInputs, write: (record: AnyRecord) => void, writePlain: ((flow: PlainFlow) => void) | undefined) {
     this.#inputs = inputs;
     this.#write = write;
+    this.#writePlain = writePlain;
   }
 
   *replay(): Generator<ReplayProgress, ReplayEnd, boolean | undefined> {
@@ -132,10 +149,12 @@ class Run {
   #open(): Namespace[] {
     const namespaces: Namespace[] = [];
     const bare: FrameSource[] = [];
+    const failures: CaptureFileError[] = [];
     const given = this.#givenFiles();
     for (const path of this.#inputs.captures.flatMap(expandRecording)) {
       if (path !== '-') this.#bytesTotal += statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-      const input = openInput(path, { base: this.#base });
+      const input = this.#openInput(path, failures);
+      if (input === undefined) continue;
       if (input.kind === 'capture') {
         bare.push(input.source);
         continue;
@@ -146,32 +165,73 @@ class Run {
       // An hour before: readings and connections may be older than the recording's begin.
       if (begun !== undefined) this.#base.fix(begun.seconds - 3600);
       for (const file of ['pods.json', 'services.json', 'endpointslices.json']) {
-        const text = bundle.readText(file, 'optional');
-        if (text !== undefined) this.#addKube(text, `${bundle.name}/${file}`);
+        const bytes = bundle.readBytes(file, { absence: 'optional' });
+        if (bytes !== undefined) this.#addKube(bytes, `${bundle.name}/${file}`);
       }
       for (const entry of bundle.manifest.namespaces) namespaces.push(this.#recorded(bundle, entry, given));
     }
+    const [failure] = failures;
+    if (failure !== undefined && bare.length === 0 && this.#bundles.length === 0) throw failure;
+    for (const { path, message } of failures) this.#refuse(path, message);
     if (bare.length > 0) namespaces.push(this.#bare(bare.length === 1 ? bare[0]! : new MergedSource(bare), given));
     return namespaces;
+  }
+
+  /** One that cannot be opened does not keep the others from being read. */
+  #openInput(path: string, failures: CaptureFileError[]): Input | undefined {
+    try {
+      return openInput(path, { base: this.#base });
+    } catch (error) {
+      if (!(error instanceof CaptureFileError)) throw error;
+      failures.push(error);
+      return undefined;
+    }
   }
 
   #givenFiles(): WorldFile[] {
     const files: WorldFile[] = [];
     for (const { kind, path } of this.#inputs.files) {
-      const text = readFileSync(path, 'utf8');
-      if (KUBE_KINDS.has(kind)) this.#addKube(text, path);
-      else files.push({ kind, name: path, ...(FAMILY_OF[kind] === undefined ? {} : { family: FAMILY_OF[kind] }), read: () => text });
+      if (KUBE_KINDS.has(kind)) {
+        const bytes = this.#given(kind, path);
+        if (bytes !== undefined) this.#addKube(bytes, path);
+        continue;
+      }
+      const stats = path === '-' ? undefined : statSync(path, { throwIfNoEntry: false });
+      // What cannot be read a second time is kept.
+      const kept = stats?.isFile() === true ? undefined : { bytes: this.#given(kind, path) };
+      if (kept !== undefined && kept.bytes === undefined) continue;
+      const family = FAMILY_OF[kind];
+      files.push({ kind, name: path, ...(family === undefined ? {} : { family }), read: () => kept?.bytes ?? this.#given(kind, path) });
     }
     return files;
   }
 
-  #addKube(text: string, path: string): void {
+  /** A file given beside the recordings. What cannot be read of it is told once. */
+  #given(kind: string, path: string): Uint8Array | undefined {
+    try {
+      const { bytes, fault, tooLong } = readWholeFile(path, readingLimit(kind));
+      if (fault !== undefined) this.#refuse(path, fault);
+      return tooLong || (fault !== undefined && bytes.length === 0) ? undefined : bytes;
+    } catch (error) {
+      if (!(error instanceof CaptureFileError)) throw error;
+      this.#refuse(path, error.message);
+      return undefined;
+    }
+  }
+
+  #refuse(path: string, detail: string): void {
+    this.#malformed = true;
+    if (this.#refused.has(path)) return;
+    this.#refused.add(path);
+    this.#lose({ source: 'malformed', count: 1, exact: true, atNs: 0, detail }, { node: 'local' });
+  }
+
+  #addKube(text: Uint8Array, path: string): void {
     try {
       this.#kube.push(parseKubeObjects(text, path));
     } catch (error) {
       if (!(error instanceof SyntaxError)) throw error;
-      this.#lose({ source: 'malformed', count: 1, exact: true, atNs: 0, detail: error.message }, { node: '' });
-      this.#malformed = true;
+      this.#refuse(path, error.message);
     }
   }
 
@@ -187,7 +247,7 @@ class Run {
           name: snapshot.path ?? snapshot.kind,
           ...(snapshot.family === undefined ? {} : { family: snapshot.family }),
           ...(snapshot.readAt === undefined ? {} : { readAt: snapshot.readAt }),
-          read: () => (snapshot.path === undefined ? '' : bundle.readText(snapshot.path)),
+          read: () => (snapshot.path === undefined ? nothing : bundle.readBytes(snapshot.path, { limit: readingLimit(snapshot.kind) })),
         }),
       );
     const scope = { node, netns: entry.netns, interfaces: entry.interfaces, ...(entry.pod === undefined ? {} : { pod: entry.pod }) };
@@ -197,7 +257,7 @@ class Run {
           if (snapshot.kind !== 'packets' || snapshot.path === undefined) return [];
           return bundle.openPackets(snapshot.path, { base: this.#base }) ?? [];
         }),
-      world: (names) => new RecordedWorld(scope, [...files, ...given], names, this.#base),
+      world: (names) => new RecordedWorld(scope, [...files, ...given], names, this.#base, [], this.#room),
       isKnown: true,
       node,
       netns: entry.netns,
@@ -209,7 +269,7 @@ class Run {
     const scope = { node: 'local', netns: 'capture', interfaces: [] };
     return {
       sources: () => [source],
-      world: (names, seen) => new RecordedWorld(scope, given, names, this.#base, seen),
+      world: (names, seen) => new RecordedWorld(scope, given, names, this.#base, seen, this.#room),
       isKnown: given.length > 0,
       node: scope.node,
       netns: scope.netns,
@@ -254,15 +314,35 @@ class Run {
       fileInterfaces: (id: number) => namespace.fileInterfaces([source], id),
     };
     const subjects: Subject[] = [];
+    const plain = keep ? undefined : this.#plainWriter(flows, context, first);
     for (let slot = 0; slot < table.count; slot++) {
-      if (isAnswerHalf(table, slot)) continue;
+      if (isAnswerHalf(table, slot) || plain?.(slot) === true) continue;
       const subject = annotate(readFlow(table, slot), flows.extraOf(slot), flows.trackerOf(slot), context);
       if (keep) subjects.push(subject);
       else this.#emit(subject.record);
     }
     this.#malformed ||= world.problems.length > 0;
-    for (const problem of world.problems) this.#lose({ source: 'malformed', count: 1, exact: true, atNs: 0, detail: `Cannot use ${problem}` }, { node: world.node, netns: world.netns });
+    for (const problem of world.problems)
+      this.#lose(
+        { source: 'malformed', count: 1, exact: true, atNs: 0, detail: `Cannot use ${problem}` },
+        { node: world.node, netns: world.netns },
+      );
     return keep ? subjects : undefined;
+  }
+
+  /** Writes a flow of which only packets are known, straight from its slot; false where more is to be said of it. */
+  #plainWriter(flows: NamespaceFlows, { world, ports, fileInterfaces }: AnnotateContext, atNs: number): ((slot: number) => boolean) | undefined {
+    const writePlain = this.#writePlain;
+    if (writePlain === undefined || !PlainAnnotator.isPlain(world, ports, atNs)) return undefined;
+    const annotator = new PlainAnnotator(world, ports, fileInterfaces);
+    const flow = new PlainFlow(world.node, world.netns, this.#base);
+    const { table } = flows;
+    return (slot) => {
+      if (!readPlain(flows, slot, flow) || !annotator.annotate(flow, table.words[slot * SLOT_WORDS + W_INTERFACE]!)) return false;
+      this.#tally.addPlain(flow);
+      writePlain(flow);
+      return true;
+    };
   }
 
   *#readFrames(source: FrameSource, flows: NamespaceFlows): Generator<ReplayProgress, void, boolean | undefined> {
@@ -271,7 +351,8 @@ class Run {
     for (let batch = source.next(); batch !== undefined; batch = source.next()) {
       // Interfaces may turn up while a capture is being read.
       if (linkTypes.length !== interfaces.length) linkTypes = Int32Array.from(interfaces, ({ linkType }) => linkType);
-      for (let from = 0; from < batch.count; from += LANES) flows.observeFrames(batch, from, Math.min(LANES, batch.count - from), linkTypes);
+      for (let from = 0; from < batch.count; from += LANES)
+        flows.observeFrames(batch, from, Math.min(LANES, batch.count - from), linkTypes);
       if ((yield { bytesRead: this.#tally.bytes + flows.bytes, bytesTotal: this.#bytesTotal }) === true) {
         this.#stopped = true;
         return;
@@ -286,7 +367,10 @@ class Run {
   #loseUnfollowed(namespace: Namespace, flows: NamespaceFlows): void {
     if (flows.unfollowed === 0) return;
     const detail = `Cannot read the requests of ${flows.unfollowed} connections: there are more than can be followed at once`;
-    this.#lose({ source: 'requests', count: flows.unfollowed, exact: true, atNs: 0, detail }, { node: namespace.node, netns: namespace.netns });
+    this.#lose(
+      { source: 'requests', count: flows.unfollowed, exact: true, atNs: 0, detail },
+      { node: namespace.node, netns: namespace.netns },
+    );
   }
 
   #emit(record: FlowRecord | PathRecord | FindingRecord): void {

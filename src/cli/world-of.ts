@@ -1,5 +1,4 @@
 /** The network namespace that a command looks at: a pod of a bundle, or what the file flags give. */
-import { readFileSync } from 'node:fs';
 import { KubeNames } from '../kube/names.ts';
 import { type KubeObjects, parseKubeObjects } from '../kube/objects.ts';
 import { canonicalIp } from '../net/address.ts';
@@ -9,7 +8,8 @@ import { type Bundle, snapshotsOf } from '../source/bundle.ts';
 import type { NamespaceEntry } from '../source/bundle-manifest.ts';
 import { openInput } from '../source/input.ts';
 import { expandRecording } from '../source/recording.ts';
-import { RecordedWorld, type WorldFile } from '../world/build.ts';
+import { readWholeFile, textOf } from '../source/whole-bytes.ts';
+import { RecordedWorld, readingLimit, type WorldFile } from '../world/build.ts';
 import { complain, InputError, UsageError } from './failure.ts';
 import type { NamedFile } from './file-options.ts';
 import { splitSubject } from './subject.ts';
@@ -23,19 +23,20 @@ export const atEnd = Number.MAX_SAFE_INTEGER;
 const kubeKinds: ReadonlySet<string> = new Set(['pods', 'services', 'endpointslices']);
 const familyOf: { readonly [kind: string]: 'ipv4' | 'ipv6' } = { 'iptables-save': 'ipv4', 'ip6tables-save': 'ipv6' };
 
-/** The text of a file, or of standard input (`-`). @throws {InputError} when it cannot be read */
-export function readText(path: string): string {
-  try {
-    return readFileSync(path === '-' ? 0 : path, 'utf8').replace(/^\ufeff/, '');
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException;
-    throw new InputError(`Cannot read "${path}": a readable file is wanted, the system says ${code ?? String(cause)}`, { cause });
-  }
+/** The text of a file, or of standard input (`-`), unpacked where it is packed. @throws {InputError} when it cannot be read, or is longer than is read */
+export function readText(path: string, kind = ''): string {
+  return textOf(readBytes(path, kind));
+}
+
+function readBytes(path: string, kind: string): Uint8Array {
+  const { bytes, fault } = readWholeFile(path, readingLimit(kind));
+  if (fault !== undefined) throw new InputError(fault);
+  return bytes;
 }
 
 function worldFile({ kind, path }: NamedFile): WorldFile {
   const family = familyOf[kind];
-  return { kind, name: path, ...(family === undefined ? {} : { family }), read: () => readText(path) };
+  return { kind, name: path, ...(family === undefined ? {} : { family }), read: () => readBytes(path, kind) };
 }
 
 /** The world of files given by flags. */
@@ -83,10 +84,10 @@ function kubeObjects(bundles: readonly Bundle[], files: readonly NamedFile[]): K
   const objects: KubeObjects[] = [];
   for (const bundle of bundles)
     for (const file of ['pods.json', 'services.json', 'endpointslices.json']) {
-      const text = bundle.readText(file, 'optional');
-      if (text !== undefined) objects.push(parseKubeObjects(text, `${bundle.name}/${file}`));
+      const bytes = bundle.readBytes(file, { absence: 'optional' });
+      if (bytes !== undefined) objects.push(parseKubeObjects(bytes, `${bundle.name}/${file}`));
     }
-  for (const { kind, path } of files) if (kubeKinds.has(kind)) objects.push(parseKubeObjects(readText(path), path));
+  for (const { kind, path } of files) if (kubeKinds.has(kind)) objects.push(parseKubeObjects(readBytes(path, kind), path));
   return objects;
 }
 
@@ -101,7 +102,8 @@ function namedWorld(bundle: Bundle, entry: NamespaceEntry, files: readonly Named
         name: snapshot.path ?? snapshot.kind,
         ...(snapshot.family === undefined ? {} : { family: snapshot.family }),
         ...(snapshot.readAt === undefined ? {} : { readAt: snapshot.readAt }),
-        read: () => (snapshot.path === undefined ? '' : bundle.readText(snapshot.path)),
+        read: () =>
+          snapshot.path === undefined ? new Uint8Array(0) : bundle.readBytes(snapshot.path, { limit: readingLimit(snapshot.kind) }),
       }),
     );
   const scope = {

@@ -12,7 +12,7 @@ import { parseSecret, type Secret } from './certificate.ts';
 import { CLUSTER_HEAD, type Cluster, type ClusterHead, parseCluster, parseClusterHead } from './cluster.ts';
 import { type Endpoint, endpointOfStatus, type HostStatus, parseEndpoints, parseHostStatus } from './endpoint.ts';
 import { EnvoyConfigError, type Json, objectsAt, parseTimeMs, shortType } from './json.ts';
-import { describeJson, JsonPart, readJson, rootOf } from './json-part.ts';
+import { describeJson, type JsonInput, JsonPart, readJson, rootOf } from './json-part.ts';
 import { type Listener, parseListener } from './listener.ts';
 import { parseRouteConfig, type RouteConfig } from './route-config.ts';
 
@@ -170,6 +170,11 @@ export class EnvoyConfig {
   /** Was this part read at all? A part that was not is unknown, not empty. */
   has(section: SectionName): boolean {
     return this.#sections.has(section);
+  }
+
+  /** The same as it was found again at another time. */
+  readAgain(readAt: string): EnvoyConfig {
+    return new EnvoyConfig(this.#sections, { readAt, built: this.#built }, { statuses: this.#statuses, serverInfo: this.serverInfo });
   }
 
   /** The same with what /clusters?format=json told. */
@@ -398,7 +403,7 @@ const noLists: ReadonlyMap<string, readonly JsonPart[]> = new Map();
  * @param input its text, the bytes of its text, or the value parsed from it
  * @throws {EnvoyConfigError} when it is no JSON, no dump, or larger than can be read
  */
-export function parseConfigDump(input: string | object, meta: ConfigMeta): EnvoyConfig {
+export function parseConfigDump(input: JsonInput, meta: ConfigMeta): EnvoyConfig {
   const text = readJson(input, { what: 'an Envoy config_dump', unitDepth: 5 });
   const root = rootOf(text)?.fields;
   if (root === undefined || !root.isList('configs'))
@@ -439,7 +444,7 @@ export function parseConfigDump(input: string | object, meta: ConfigMeta): Envoy
  *
  * @throws {EnvoyConfigError} when it is something else
  */
-export function addClusters(config: EnvoyConfig, input: string | object): EnvoyConfig {
+export function addClusters(config: EnvoyConfig, input: JsonInput): EnvoyConfig {
   const text = readJson(input, { what: "Envoy's /clusters", unitDepth: 3 });
   const root = rootOf(text)?.fields;
   if (root === undefined || !root.isList('cluster_statuses'))
@@ -459,7 +464,7 @@ export function addClusters(config: EnvoyConfig, input: string | object): EnvoyC
  *
  * @throws {EnvoyConfigError} when it is something else
  */
-export function addServerInfo(config: EnvoyConfig, input: string | object): EnvoyConfig {
+export function addServerInfo(config: EnvoyConfig, input: JsonInput): EnvoyConfig {
   const text = readJson(input, { what: "Envoy's /server_info", unitDepth: 1 });
   const info = parseServerInfo(rootOf(text)?.fields.pick(SERVER_INFO_FIELDS));
   if (info === undefined)

@@ -2,17 +2,36 @@
  * An object of a {@link JsonText}: its fields are found when they are asked for, and built only where they are wanted whole.
  * Names and shapes are taken as json.ts takes those of built values: proto spelling first, lowerCamelCase else, `null` and other shapes as absent.
  */
-import { asObject, camelName, type Json } from './json.ts';
-import { JsonText, type JsonTextOptions } from './json-text.ts';
+import { JsonText, JsonTextError, type JsonTextOptions, type TextSource } from '../net/json-text.ts';
+import { TextRoom } from '../net/text-room.ts';
+import { asObject, camelName, EnvoyConfigError, type Json } from './json.ts';
 
 const encoder = new TextEncoder();
 
 const MAX_OBJECTS = 250_000;
 
-/** @param input text, its UTF-8 bytes, or a value that JSON can hold @throws {EnvoyConfigError} when it is no JSON, or larger than can be read */
-export function readJson(input: string | object, options: JsonTextOptions): JsonText {
-  if (input instanceof Uint8Array) return new JsonText(input, options);
-  return new JsonText(encoder.encode(typeof input === 'string' ? input : JSON.stringify(input)), options);
+/** Runs it, with errors of the text as errors of the configuration. */
+function asConfig<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof JsonTextError)) throw error;
+    throw new EnvoyConfigError(error.message);
+  }
+}
+
+/** Text, its UTF-8 bytes, bytes that can be read again, or a value that JSON can hold. */
+export type JsonInput = string | Uint8Array | TextSource | { readonly [name: string]: unknown };
+
+/** @throws {EnvoyConfigError} when it is no JSON, or larger than can be read */
+export function readJson(input: JsonInput, options: JsonTextOptions): JsonText {
+  return asConfig(
+    () => new JsonText(isBytes(input) ? input : encoder.encode(typeof input === 'string' ? input : JSON.stringify(input)), options),
+  );
+}
+
+function isBytes(input: JsonInput): input is Uint8Array | TextSource {
+  return input instanceof Uint8Array || (typeof input === 'object' && input.room instanceof TextRoom);
 }
 
 /** The outermost object; `undefined` where the outermost value is something else. */
@@ -49,7 +68,7 @@ export class JsonPart {
 
   /** @throws {EnvoyConfigError} when it is larger than what is built at once */
   checkUnit(): void {
-    this.#text.checkUnit(this.#at);
+    asConfig(() => this.#text.checkUnit(this.#at));
   }
 }
 

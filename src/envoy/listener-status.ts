@@ -1,7 +1,7 @@
 /** /listeners?format=json: the addresses that Envoy listens on. Source: envoy/admin/v3/listeners.proto. */
 import { type EnvoyAddress, parseAddress } from './address.ts';
 import { EnvoyConfigError, objectAt, objectsAt, textAt } from './json.ts';
-import { describeJson, readJson, rootOf } from './json-part.ts';
+import { describeJson, type JsonInput, readJson, rootOf } from './json-part.ts';
 
 export interface ListenerStatus {
   readonly name: string;
@@ -9,7 +9,7 @@ export interface ListenerStatus {
 }
 
 /** @throws {EnvoyConfigError} when it is something else */
-export function parseListeners(input: string | object): ListenerStatus[] {
+export function parseListeners(input: JsonInput): ListenerStatus[] {
   const text = readJson(input, { what: "Envoy's /listeners", unitDepth: 1 });
   const root = rootOf(text);
   if (root?.fields.isList('listener_statuses') !== true)

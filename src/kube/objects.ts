@@ -5,6 +5,7 @@
  * Source: Kubernetes API core/v1 Pod, Service; discovery.k8s.io/v1 EndpointSlice.
  */
 import { canonicalIp } from '../net/address.ts';
+import { JsonText, JsonTextError } from '../net/json-text.ts';
 import { type JsonObject, listOf, objectOf, portOf, textMapOf, textOf } from './fields.ts';
 
 const ITEM_LIMIT = 200_000;
@@ -205,30 +206,49 @@ function sliceOf(namespace: string, name: string, item: JsonObject): EndpointSli
   };
 }
 
+/** Bounds of a list: its items are at depth 3, `{"items": [{…}]}`. */
+const ITEM_DEPTH = 3;
+const WORD_LENGTH = 1024;
+const encoder = new TextEncoder();
+
+/** Runs it, with errors of the text as errors of the objects. */
+function asKube<T>(path: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof JsonTextError)) throw error;
+    throw new KubeSyntaxError(path, error.state);
+  }
+}
+
 /**
  * Reads the output of `kubectl get pods|services|endpointslices -o json`, of one kind or several; objects of other kinds are passed over.
  *
+ * @param json its text, or the bytes of its text
  * @param path names the text in errors
- * @throws {KubeSyntaxError} when it is no JSON, or no Kubernetes object or list
+ * @throws {KubeSyntaxError} when it is no JSON, no Kubernetes object or list, or larger than can be read
  */
-export function parseKubeObjects(json: string, path: string): KubeObjects {
-  let value: unknown;
-  try {
-    value = JSON.parse(json);
-  } catch (error) {
-    throw new KubeSyntaxError(path, `JSON is wanted, it says: ${error instanceof Error ? error.message.slice(0, 200) : ''}`);
-  }
-  const root = objectOf(value);
-  const kind = textOf(root.kind);
-  if (kind === undefined || textOf(root.apiVersion) === undefined)
+export function parseKubeObjects(json: string | Uint8Array, path: string): KubeObjects {
+  const bytes = typeof json === 'string' ? encoder.encode(json) : json;
+  const text = asKube(path, () => new JsonText(bytes, { what: `"${path}"`, unitDepth: ITEM_DEPTH }));
+  const root = text.members(text.start);
+  const word = (at: number | undefined): string | undefined =>
+    at === undefined || text.kind(at) !== 'string' || text.end(at) - at > WORD_LENGTH ? undefined : textOf(text.build(at));
+  const kind = word(root.get('kind'));
+  if (kind === undefined || word(root.get('apiVersion')) === undefined)
     throw new KubeSyntaxError(path, 'an object with "kind" and "apiVersion" is wanted, it has none');
-  const isList = kind.endsWith('List') && Array.isArray(root.items);
+  const list = root.get('items');
+  const isList = kind.endsWith('List') && list !== undefined && text.kind(list) === 'list';
   const itemKind = kind === 'List' ? undefined : kind.replace(/List$/, '');
   const pods: Pod[] = [];
   const services: Service[] = [];
   const endpointSlices: EndpointSlice[] = [];
-  for (const given of isList ? listOf(root.items, ITEM_LIMIT) : [root]) {
-    const item = objectOf(given);
+  let count = 0;
+  if (!isList) asKube(path, () => text.checkUnit(text.start));
+  for (const at of isList ? text.items(list) : [text.start]) {
+    if (++count > ITEM_LIMIT) throw new KubeSyntaxError(path, `at most ${ITEM_LIMIT} items are wanted, there are more`);
+    if (text.kind(at) !== 'object') continue;
+    const item = objectOf(text.build(at));
     const metadata = objectOf(item.metadata);
     const name = textOf(metadata.name);
     if (name === undefined) continue;

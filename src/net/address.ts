@@ -63,7 +63,7 @@ export function parseIp(text: string): Ip | undefined {
   const given = head.length + (tail?.length ?? 0);
   if (tail === undefined ? given !== 8 : given > 7) return undefined;
   const all = tail === undefined ? head : [...head, ...new Array<number>(8 - given).fill(0), ...tail];
-  const word = (i: number) => ((all[i]! << 16) | all[i + 1]!) | 0;
+  const word = (i: number) => (all[i]! << 16) | all[i + 1]! | 0;
   return { family: 6, words: [word(0), word(2), word(4), word(6)] };
 }
 

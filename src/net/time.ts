@@ -40,8 +40,9 @@ let cachedText = '';
 
 /** RFC 3339, UTC, nine digits: `2026-11-23T06:22:41.601088000Z`. Years outside 0000-9999 are clamped to the nearest of them. */
 export function formatTime(base: TimeBase, timeNs: number): string {
-  let second = Math.floor(timeNs / NS);
-  const nanoseconds = Math.round(timeNs - second * NS);
+  const whole = Math.round(timeNs);
+  let second = Math.floor(whole / NS);
+  const nanoseconds = whole - second * NS;
   second += base.epochSeconds;
   if (second !== cachedSecond) {
     const clamped = Math.min(Math.max(second, -62_167_219_200), 253_402_300_799);

@@ -10,13 +10,12 @@ import { CaptureFileError } from './capture-file-error.ts';
 import { LossLog } from './loss-log.ts';
 import { type OpenOptions, openCapture } from './open.ts';
 import type { FrameSource, SourceLoss } from './source.ts';
-import { unpack } from './unpack.ts';
+import { readWhole, textOf } from './whole-bytes.ts';
 
 export const MANIFEST = 'bundle.json';
 const MANIFEST_LIMIT = 16 * 1024 * 1024;
 /** A string of JavaScript holds about twice this. */
 const TEXT_LIMIT = 256 * 1024 * 1024;
-const CHUNK = 256 * 1024;
 
 /** One reading of one thing: what the manifest says, with `same` resolved to the reading that it repeats. */
 export interface Snapshot {
@@ -77,6 +76,7 @@ export class Bundle {
   readonly #files: BundleFiles;
   readonly #log = new LossLog();
   readonly #missed = new Set<string>();
+  readonly #broken = new Set<string>();
 
   /** @throws {CaptureFileError} BUNDLE_MANIFEST when bundle.json is absent or none */
   constructor(files: BundleFiles) {
@@ -90,9 +90,9 @@ export class Bundle {
       const message = `Cannot open "${files.name}" as a bundle: a file "${MANIFEST}" is wanted, there is none${why}`;
       throw new CaptureFileError('BUNDLE_MANIFEST', message, { path: files.name, offset: 0 });
     }
-    const { text, fault } = readAll(feed, MANIFEST_LIMIT);
+    const { bytes, fault } = readWhole(feed, MANIFEST_LIMIT);
     if (fault !== undefined) throw new CaptureFileError('BUNDLE_MANIFEST', fault, { path: files.name, offset: 0 });
-    this.manifest = parseManifest(text, files.name, (detail) => this.#log.broken('malformed', 0, detail));
+    this.manifest = parseManifest(textOf(bytes), files.name, (detail) => this.#log.broken('malformed', 0, detail));
     for (const lost of this.manifest.lost)
       this.#log.add({
         source: lost.source,
@@ -122,11 +122,20 @@ export class Bundle {
    * than 256 MiB: then there is a loss. A cut file gives what is there, and a loss. With `optional`, absence is no loss.
    */
   readText(path: string, absence: 'loss' | 'optional' = 'loss'): string | undefined {
-    const feed = this.#open(path, absence);
+    const bytes = this.readBytes(path, { absence });
+    return bytes === undefined ? undefined : textOf(bytes);
+  }
+
+  /** As {@link readText}, without making text of it. @param about.limit bytes that are wanted at most */
+  readBytes(path: string, about: { readonly absence?: 'loss' | 'optional'; readonly limit?: number } = {}): Uint8Array | undefined {
+    const feed = this.#open(path, about.absence ?? 'loss');
     if (feed === undefined) return undefined;
-    const { text, fault, tooLong } = readAll(feed, TEXT_LIMIT);
-    if (fault !== undefined) this.#log.broken('truncated', 0, fault);
-    return tooLong ? undefined : text;
+    const { bytes, fault, tooLong } = readWhole(feed, about.limit ?? TEXT_LIMIT);
+    if (fault !== undefined && !this.#broken.has(path)) {
+      this.#broken.add(path);
+      this.#log.broken('truncated', 0, fault);
+    }
+    return tooLong ? undefined : bytes;
   }
 
   /** The frames of a packet file; `undefined`, and a loss, where it is absent or no capture. */
@@ -162,26 +171,5 @@ export class Bundle {
       this.#log.add({ source: 'absent', count: 1, exact: true, atNs: 0, detail });
     }
     return undefined;
-  }
-}
-
-/** UTF-8 text of a whole feed, without a byte order mark; what is wrong with it comes beside. */
-function readAll(given: ByteFeed, limit: number): { text: string; fault?: string; tooLong?: true } {
-  const { feed } = unpack(given);
-  const decoder = new TextDecoder();
-  const parts: string[] = [];
-  const chunk = new Uint8Array(CHUNK);
-  let length = 0;
-  try {
-    for (let n = feed.read(chunk, 0, CHUNK); n > 0; n = feed.read(chunk, 0, CHUNK)) {
-      length += n;
-      if (length > limit)
-        return { text: '', fault: `Cannot read "${given.name}": at most ${limit} bytes of text are wanted, there are more`, tooLong: true };
-      parts.push(decoder.decode(chunk.subarray(0, n), { stream: true }));
-    }
-    parts.push(decoder.decode());
-    return { text: parts.join(''), ...(feed.fault === undefined ? {} : { fault: feed.fault }) };
-  } finally {
-    feed.close();
   }
 }

@@ -1,11 +1,14 @@
 /**
- * Fills the world of one namespace from what was recorded of it. Texts are read when something first asks for them, each once; what cannot be read becomes a problem with a
+ * Fills the world of one namespace from what was recorded of it. Texts are read when something first asks for them; what cannot be read becomes a problem with a
  * sentence, and the world goes on without it.
  */
+import { BuiltValues } from '../envoy/built-values.ts';
 import { addClusters, addServerInfo, type EnvoyConfig, parseConfigDump } from '../envoy/config.ts';
 import { EnvoyHistory } from '../envoy/history.ts';
 import type { KubeNames } from '../kube/names.ts';
 import { canonicalIp, isLoopback } from '../net/address.ts';
+import type { TextSource } from '../net/json-text.ts';
+import { TextRoom } from '../net/text-room.ts';
 import { parseTimeNs, type TimeBase } from '../net/time.ts';
 import { parseConntrack, parseConntrackEvents } from '../netfilter/conntrack.ts';
 import { type IpRule, parseIpRules } from '../netfilter/ip-rule.ts';
@@ -44,9 +47,27 @@ export interface WorldFile {
   readonly readAt?: string;
   /** How people name it. */
   readonly name: string;
-  /** Its text; '' of a reading that found nothing; `undefined` when it cannot be read. */
-  read(): string | undefined;
+  /** The bytes of its text, empty of a reading that found nothing; `undefined` when it cannot be read. The same each time. */
+  read(): Uint8Array | undefined;
 }
+
+const MEBIBYTE = 1024 * 1024;
+const JSON_LIMIT = 240 * MEBIBYTE;
+const TEXT_LIMIT = 64 * MEBIBYTE;
+const jsonKinds: ReadonlySet<string> = new Set(['config_dump', 'clusters', 'pods', 'services', 'endpointslices']);
+
+/** How many bytes are read of a file of this kind, at most. */
+export function readingLimit(kind: string): number {
+  return jsonKinds.has(kind) ? JSON_LIMIT : TEXT_LIMIT;
+}
+
+/** Where large configurations are kept: one for all namespaces that are looked at together. */
+export class ConfigRoom {
+  readonly texts = new TextRoom();
+  readonly built = new BuiltValues();
+}
+
+const decoder = new TextDecoder();
 
 interface RulesKind {
   readonly kind: WorldFileKind;
@@ -72,7 +93,7 @@ export class RecordedWorld implements World {
   readonly problems: string[] = [];
   readonly #files: readonly WorldFile[];
   readonly #base: TimeBase;
-  readonly #texts = new Map<WorldFile, string | undefined>();
+  readonly #room: ConfigRoom;
   #rules: Map<RulesKind, History<readonly RuleSet[]>> | undefined;
   #routing: Map<4 | 6, History<readonly IpRule[]>> | undefined;
   readonly #held = new Map<string, RulesHeld>();
@@ -82,7 +103,15 @@ export class RecordedWorld implements World {
   #envoy: EnvoyHistory | undefined | null = null;
 
   /** @param addresses of the namespace where `scope.interfaces` does not tell them */
-  constructor(scope: Scope, files: readonly WorldFile[], names: KubeNames, base: TimeBase, addresses: Iterable<string> = []) {
+  constructor(
+    scope: Scope,
+    files: readonly WorldFile[],
+    names: KubeNames,
+    base: TimeBase,
+    addresses: Iterable<string> = [],
+    room = new ConfigRoom(),
+  ) {
+    this.#room = room;
     this.node = scope.node;
     this.netns = scope.netns;
     if (scope.pod !== undefined) this.pod = scope.pod;
@@ -103,15 +132,22 @@ export class RecordedWorld implements World {
 
   /** The texts of one kind, oldest first. */
   texts(kind: WorldFileKind, family?: 'ipv4' | 'ipv6'): Snapshot<string>[] {
-    const found: Snapshot<string>[] = [];
-    for (const file of this.#files) {
-      if (file.kind !== kind || (family !== undefined && file.family !== undefined && file.family !== family)) continue;
-      if (!this.#texts.has(file)) this.#texts.set(file, file.read());
-      const text = this.#texts.get(file);
-      const atNs = file.readAt === undefined ? Number.NEGATIVE_INFINITY : (parseTimeNs(this.#base, file.readAt) ?? Number.NEGATIVE_INFINITY);
-      if (text !== undefined) found.push({ atNs, readAt: file.readAt ?? '', value: text });
-    }
-    return found.sort((a, b) => a.atNs - b.atNs);
+    return this.#readings(kind, family).flatMap(({ atNs, readAt, value }) => {
+      const bytes = value.read();
+      return bytes === undefined ? [] : [{ atNs, readAt, value: decoder.decode(bytes) }];
+    });
+  }
+
+  /** The readings of one kind, oldest first. */
+  #readings(kind: WorldFileKind, family?: 'ipv4' | 'ipv6'): Snapshot<WorldFile>[] {
+    return this.#files
+      .filter((file) => file.kind === kind && (family === undefined || file.family === undefined || file.family === family))
+      .map((file) => ({
+        atNs: file.readAt === undefined ? Number.NEGATIVE_INFINITY : (parseTimeNs(this.#base, file.readAt) ?? Number.NEGATIVE_INFINITY),
+        readAt: file.readAt ?? '',
+        value: file,
+      }))
+      .sort((a, b) => a.atNs - b.atNs);
   }
 
   rulesAt(family: 4 | 6, timeNs: number): RulesHeld | undefined {
@@ -128,7 +164,9 @@ export class RecordedWorld implements World {
     let rules = this.#held.get(key);
     if (rules === undefined) {
       const iptables = parts.filter((part) => !part.native).flatMap((part) => part.held.snapshot.value);
-      const nft = parts.filter((part) => part.native).flatMap((part) => part.held.snapshot.value.map((set) => withoutRepeated(set, iptables)));
+      const nft = parts
+        .filter((part) => part.native)
+        .flatMap((part) => part.held.snapshot.value.map((set) => withoutRepeated(set, iptables)));
       rules = {
         sets: [...iptables, ...nft].filter((set) => set.families.includes(family)),
         routing,
@@ -161,7 +199,12 @@ export class RecordedWorld implements World {
       this.#sockets =
         texts.length === 0
           ? undefined
-          : new SocketView(texts.flatMap(({ value, readAt }) => this.#tried(`the sockets${readAt === '' ? '' : ` read at ${readAt}`}`, () => parseSockets(value))?.sockets ?? []));
+          : new SocketView(
+              texts.flatMap(
+                ({ value, readAt }) =>
+                  this.#tried(`the sockets${readAt === '' ? '' : ` read at ${readAt}`}`, () => parseSockets(value))?.sockets ?? [],
+              ),
+            );
     }
     return this.#sockets;
   }
@@ -176,7 +219,9 @@ export class RecordedWorld implements World {
       return parse();
     } catch (error) {
       if (!(error instanceof SyntaxError)) throw error;
-      this.problems.push(`${what} of "${this.pod === undefined ? this.netns : `${this.pod.namespace}/${this.pod.name}`}": ${error.message}`);
+      this.problems.push(
+        `${what} of "${this.pod === undefined ? this.netns : `${this.pod.namespace}/${this.pod.name}`}": ${error.message}`,
+      );
       return undefined;
     }
   }
@@ -191,7 +236,11 @@ export class RecordedWorld implements World {
         const bare = value.replace(/\[\d+:\d+\]|"(packets|bytes)": ?\d+/g, '').replace(/^#.*$/gm, '');
         const previous = snapshots.at(-1);
         const sets =
-          bare === lastText && previous !== undefined ? previous.value : value.trim() === '' ? [] : this.#tried(`the rules (${kind.kind})`, () => kind.parse(value));
+          bare === lastText && previous !== undefined
+            ? previous.value
+            : value.trim() === ''
+              ? []
+              : this.#tried(`the rules (${kind.kind})`, () => kind.parse(value));
         if (sets === undefined) continue;
         snapshots.push({ atNs, readAt, value: sets });
         lastText = bare;
@@ -220,23 +269,48 @@ export class RecordedWorld implements World {
 
   #readEnvoy(): EnvoyHistory | undefined {
     const configs: EnvoyConfig[] = [];
-    const clusters = this.texts('clusters');
-    const info = this.texts('server_info').at(-1);
-    for (const dump of this.texts('config_dump')) {
-      let config = this.#tried('the config_dump', () => parseConfigDump(dump.value, { readAt: dump.readAt }));
-      if (config === undefined) continue;
-      const statuses = nearest(clusters, dump.atNs);
-      const given = config;
-      if (statuses !== undefined) config = this.#tried('the clusters', () => addClusters(given, statuses.value)) ?? given;
-      const known = config;
-      if (info !== undefined) config = this.#tried('the server_info', () => addServerInfo(known, info.value)) ?? known;
-      configs.push(config);
+    const read = new Map<string, EnvoyConfig | undefined>();
+    const clusters = this.#readings('clusters');
+    const info = this.#readings('server_info').at(-1);
+    for (const dump of this.#readings('config_dump')) {
+      // The same file is named again where a reading found what the one before had found.
+      const { name } = dump.value;
+      if (!read.has(name)) read.set(name, this.#readConfig(dump, nearest(clusters, dump.atNs), info));
+      const config = read.get(name);
+      if (config !== undefined) configs.push(config.readAt === dump.readAt ? config : config.readAgain(dump.readAt));
     }
     return configs.length === 0 ? undefined : new EnvoyHistory(configs);
+  }
+
+  #readConfig(
+    dump: Snapshot<WorldFile>,
+    clusters: Snapshot<WorldFile> | undefined,
+    info: Snapshot<WorldFile> | undefined,
+  ): EnvoyConfig | undefined {
+    const { readAt } = dump;
+    const config = this.#triedJson('the config_dump', dump.value, (input) => parseConfigDump(input, { readAt, built: this.#room.built }));
+    if (config === undefined) return undefined;
+    const counted =
+      clusters === undefined ? undefined : this.#triedJson('the clusters', clusters.value, (input) => addClusters(config, input));
+    const known = counted ?? config;
+    const bytes = info?.value.read();
+    return (bytes === undefined ? undefined : this.#tried('the server_info', () => addServerInfo(known, bytes))) ?? known;
+  }
+
+  #triedJson<T>(what: string, file: WorldFile, parse: (source: TextSource) => T): T | undefined {
+    const first = file.read();
+    if (first === undefined) return undefined;
+    let kept: Uint8Array | undefined = first;
+    const read = (): Uint8Array => {
+      const bytes = kept ?? file.read() ?? new Uint8Array(0);
+      kept = undefined;
+      return bytes;
+    };
+    return this.#tried(what, () => parse({ read, room: this.#room.texts }));
   }
 }
 
 /** The reading that belongs to a moment: the first at or after it within a minute, else none. */
-function nearest(texts: readonly Snapshot<string>[], atNs: number): Snapshot<string> | undefined {
+function nearest<T>(texts: readonly Snapshot<T>[], atNs: number): Snapshot<T> | undefined {
   return texts.find((text) => Math.abs(text.atNs - atNs) < 60e9 || text.atNs === Number.NEGATIVE_INFINITY);
 }

@@ -123,7 +123,7 @@ test('fields of a pod, a service and an endpoint slice are read; addresses are c
 });
 
 for (const [name, text, message] of [
-  ['no JSON', 'NAME READY', /^Cannot read "pods.json" as the output of kubectl get -o json: JSON is wanted, it says: /],
+  ['no JSON', 'NAME READY', /^Cannot read "pods.json" as the output of kubectl get -o json: JSON is wanted, at byte 0 /],
   ['other JSON', '{"configs":[]}', /an object with "kind" and "apiVersion" is wanted, it has none$/],
   ['a list of JSON', '[1]', /is wanted, it has none$/],
 ] as const)

@@ -3,10 +3,30 @@
  *
  * In      UTF-8 bytes, with or without a byte order mark.
  * Out     offsets of members and items; {@link JsonText.build} makes one value. Of a name that comes twice the last counts, as with JSON.parse.
+ * Memory  the bytes stay; those that can be read again are given back when a {@link TextRoom} is full.
  * Bounds  length, depth, values of what is built at once, and the number of such units: a hostile text of a few bytes a value never becomes gigabytes of objects.
  * Source  RFC 8259.
  */
-import { EnvoyConfigError } from './json.ts';
+import type { TextRoom } from './text-room.ts';
+
+/** The text is no JSON, or larger than can be read. */
+export class JsonTextError extends SyntaxError {
+  override readonly name = 'JsonTextError';
+  /** What is wrong, without what it is wrong with. */
+  readonly state: string;
+
+  constructor(what: string, state: string) {
+    super(`Cannot read ${what}: ${state}`);
+    this.state = state;
+  }
+}
+
+/** Bytes that can be read again. */
+export interface TextSource {
+  /** The same bytes each time. */
+  read(): Uint8Array;
+  readonly room: TextRoom;
+}
 
 export interface JsonTextOptions {
   /** How people name it: "an Envoy config_dump". */
@@ -43,11 +63,16 @@ const words: { readonly [first: number]: readonly number[] } = Object.fromEntrie
   ['true', 'false', 'null'].map((word) => [word.charCodeAt(0), [...word].map((letter) => letter.charCodeAt(0))]),
 );
 
+const nothing = new Uint8Array(0);
+
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 export class JsonText {
   readonly what: string;
-  readonly #bytes: Uint8Array;
+  /** Given back when there is no room, and read again when they are needed again. */
+  #bytes: Uint8Array;
+  #isHere = true;
+  readonly #source: TextSource | undefined;
   readonly #unitDepth: number;
   readonly #ends = new Map<number, number>();
   readonly #values = new Map<number, number>();
@@ -59,27 +84,44 @@ export class JsonText {
   #count = 0;
   /** Where the outermost value begins. */
   readonly start: number;
+  /** Bytes. */
+  readonly length: number;
 
-  /** @throws {EnvoyConfigError} when it is no JSON (with the offset), or larger than can be read */
-  constructor(bytes: Uint8Array, { what, unitDepth }: JsonTextOptions) {
+  /** @throws {JsonTextError} when it is no JSON (with the offset), or larger than can be read */
+  constructor(from: Uint8Array | TextSource, { what, unitDepth }: JsonTextOptions) {
     this.what = what;
+    this.#source = from instanceof Uint8Array ? undefined : from;
+    const bytes = from instanceof Uint8Array ? from : from.read();
     this.#bytes = bytes;
+    this.length = bytes.length;
     this.#unitDepth = unitDepth;
     if (bytes.length > MAX_LENGTH)
-      throw new EnvoyConfigError(
-        `Cannot read ${what} of ${Math.round(bytes.length / MEBIBYTE)} MiB: at most ${MAX_LENGTH / MEBIBYTE} MiB are read`,
-      );
+      throw new JsonTextError(what, `at most ${MAX_LENGTH / MEBIBYTE} MiB are read, it has ${Math.round(bytes.length / MEBIBYTE)}`);
     this.start = this.#space(bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0);
     const end = this.#space(this.#walk(this.start, true));
     if (end < bytes.length) throw this.#fault(end, 'nothing more is wanted');
+    this.#source?.room.take(this);
   }
 
-  get length(): number {
-    return this.#bytes.length;
+  /** Gives the bytes back until they are needed again. */
+  release(): void {
+    this.#bytes = nothing;
+    this.#isHere = false;
+  }
+
+  #need(): void {
+    if (this.#isHere) return;
+    const bytes = this.#source!.read();
+    if (bytes.length !== this.length)
+      throw new JsonTextError(this.what, `the ${this.length} bytes that were there before are wanted, ${bytes.length} are there now`);
+    this.#bytes = bytes;
+    this.#isHere = true;
+    this.#source!.room.take(this);
   }
 
   /** What kind of value begins there. */
   kind(at: number): 'object' | 'list' | 'string' | 'number' | 'boolean' | 'null' {
+    this.#need();
     switch (this.#bytes[at]) {
       case OPEN_OBJECT:
         return 'object';
@@ -100,6 +142,7 @@ export class JsonText {
   /** Where the values of an object's members begin, by name. @param at where it begins */
   members(at: number): Map<string, number> {
     const found = new Map<string, number>();
+    this.#need();
     if (this.#bytes[at] !== OPEN_OBJECT) return found;
     for (let i = this.#space(at + 1); this.#bytes[i] === QUOTE; ) {
       const colon = this.#string(i);
@@ -114,9 +157,11 @@ export class JsonText {
 
   /** Where the items of a list begin. @param at where it begins */
   *items(at: number): Generator<number> {
+    this.#need();
     if (this.#bytes[at] !== OPEN_LIST) return;
     for (let i = this.#space(at + 1); this.#bytes[i] !== CLOSE_LIST; ) {
       yield i;
+      this.#need();
       i = this.#space(this.end(i));
       if (this.#bytes[i] !== COMMA) break;
       i = this.#space(i + 1);
@@ -125,13 +170,17 @@ export class JsonText {
 
   /** Where the value that begins there ends. */
   end(at: number): number {
-    return this.#ends.get(at) ?? this.#walk(at, false);
+    const known = this.#ends.get(at);
+    if (known !== undefined) return known;
+    this.#need();
+    return this.#walk(at, false);
   }
 
   /** How many values are in the value that begins there. */
   values(at: number): number {
     const known = this.#values.get(at);
     if (known !== undefined) return known;
+    this.#need();
     this.#count = 0;
     this.#walk(at, false);
     return this.#count + 1;
@@ -139,22 +188,25 @@ export class JsonText {
 
   /** The value that begins there. */
   build(at: number): unknown {
+    this.#need();
     return JSON.parse(decoder.decode(this.#bytes.subarray(at, this.end(at))));
   }
 
-  /** @throws {EnvoyConfigError} when the value that begins there is larger than what is built at once */
+  /** @throws {JsonTextError} when the value that begins there is larger than what is built at once */
   checkUnit(at: number): void {
     this.#checkUnit(at, this.end(at), this.values(at));
   }
 
   #checkUnit(start: number, end: number, values: number): void {
     if (values > MAX_UNIT_VALUES)
-      throw new EnvoyConfigError(
-        `Cannot read ${this.what}: at most ${MAX_UNIT_VALUES} values of one resource are read, the one at byte ${start} holds ${values}`,
+      throw new JsonTextError(
+        this.what,
+        `at most ${MAX_UNIT_VALUES} values of one resource are read, the one at byte ${start} holds ${values}`,
       );
     if (end - start > MAX_UNIT_LENGTH)
-      throw new EnvoyConfigError(
-        `Cannot read ${this.what}: at most ${MAX_UNIT_LENGTH / MEBIBYTE} MiB of one resource are read, the one at byte ${start} has ${Math.round((end - start) / MEBIBYTE)}`,
+      throw new JsonTextError(
+        this.what,
+        `at most ${MAX_UNIT_LENGTH / MEBIBYTE} MiB of one resource are read, the one at byte ${start} has ${Math.round((end - start) / MEBIBYTE)}`,
       );
   }
 
@@ -297,10 +349,9 @@ export class JsonText {
   }
 
   #open(at: number, depth: number): void {
-    if (depth > MAX_DEPTH)
-      throw new EnvoyConfigError(`Cannot read ${this.what}: at most ${MAX_DEPTH} levels are read, byte ${at} is deeper`);
+    if (depth > MAX_DEPTH) throw new JsonTextError(this.what, `at most ${MAX_DEPTH} levels are read, byte ${at} is deeper`);
     if (depth === this.#unitDepth && ++this.#units > MAX_UNITS)
-      throw new EnvoyConfigError(`Cannot read ${this.what}: at most ${MAX_UNITS} resources are read, it holds more`);
+      throw new JsonTextError(this.what, `at most ${MAX_UNITS} resources are read, it holds more`);
   }
 
   #close(depth: number, end: number): void {
@@ -312,9 +363,9 @@ export class JsonText {
     this.#values.set(start, values);
   }
 
-  #fault(at: number, wish: string): EnvoyConfigError {
+  #fault(at: number, wish: string): JsonTextError {
     const rest = this.#bytes.subarray(at, at + 20);
     const state = rest.length === 0 ? 'it ends there' : `${JSON.stringify(decoder.decode(rest))} is there`;
-    return new EnvoyConfigError(`Cannot read ${this.what}: JSON is wanted, at byte ${at} ${wish}, ${state}`);
+    return new JsonTextError(this.what, `JSON is wanted, at byte ${at} ${wish}, ${state}`);
   }
 }
