@@ -1,7 +1,7 @@
 /** From a flow to its record: what the packets alone say. Annotators add the rest. */
 import type { TimeBase } from '../net/time.ts';
 import { formatTime } from '../net/time.ts';
-import { idOf } from '../record/id.ts';
+import { flowId } from '../record/flow-id.ts';
 import type { FlowRecord } from '../record/record.ts';
 import type { FlowExtra } from './extra.ts';
 import { type Flow, type FlowEnd, tcpFlagNames } from './flow.ts';
@@ -41,9 +41,7 @@ export function makeFlowRecord(
   const first = formatTime(scope.base, flow.firstNs);
   const record: FlowRecord = {
     type: 'flow',
-    id: idOf(
-      `${scope.node}\n${scope.netns}\n${zone ?? 0} ${protocol} ${source.ip} ${source.port} ${destination.ip} ${destination.port} ${first}`,
-    ),
+    id: flowId(scope, zone ?? 0, flow.protocolNumber, source, destination, flow.firstNs),
     event: flow.ended ? 'close' : 'update',
     state: flow.state,
     ...(flow.midstream ? { midstream: true as const } : {}),

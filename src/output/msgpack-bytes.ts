@@ -29,11 +29,14 @@ const SHORT_TEXT = 48;
 const DEPTH_MAX = 32;
 
 export class MsgpackBytes {
+  /** Buffers of their own, from byte 0 on: a view of the same place has the same offsets. */
   #bytes: Buffer;
+  #view: DataView;
   position = 0;
 
   constructor(capacityBytes: number = 256 * 1024) {
-    this.#bytes = Buffer.allocUnsafe(capacityBytes);
+    this.#bytes = Buffer.allocUnsafeSlow(capacityBytes);
+    this.#view = new DataView(this.#bytes.buffer);
   }
 
   /** What was written since the start; valid until the next write. */
@@ -41,9 +44,16 @@ export class MsgpackBytes {
     return this.#bytes.subarray(from, to);
   }
 
+  /** Makes room for so many more bytes, for one who writes them himself at `position`, and moves it. The view is valid until the next write. */
+  reserve(bytes: number): DataView {
+    this.#room(bytes);
+    if (this.#view.buffer !== this.#bytes.buffer) this.#view = new DataView(this.#bytes.buffer);
+    return this.#view;
+  }
+
   #room(bytes: number): void {
     if (this.position + bytes <= this.#bytes.length) return;
-    const larger = Buffer.allocUnsafe(Math.max(this.#bytes.length * 2, this.position + bytes));
+    const larger = Buffer.allocUnsafeSlow(Math.max(this.#bytes.length * 2, this.position + bytes));
     this.#bytes.copy(larger, 0, 0, this.position);
     this.#bytes = larger;
   }
@@ -164,12 +174,12 @@ export class MsgpackBytes {
   beginArray16(): number {
     this.#room(3);
     const at = this.position;
-    this.#bytes[at] = ARRAY16;
     this.position += 3;
     return at;
   }
 
   endArray16(at: number, length: number): void {
+    this.#bytes[at] = ARRAY16;
     this.#bytes[at + 1] = length >>> 8;
     this.#bytes[at + 2] = length & 0xff;
   }

@@ -2,8 +2,10 @@
  * `-o msgpack`: MessagePack values one behind the other. The first is `{type: 'hello', version, fields}`; then come batches `{type, rows}`: rows of one record type, each an array in the order
  * of `fields[type]` (rows.ts). Batches keep the order of arrival and end at 64 KiB or where the record type changes.
  */
+import type { PlainFlow } from '../record/plain-flow.ts';
 import type { AnyRecord, Decision, FlowRecord, RuleStep } from '../record/record.ts';
 import { MsgpackBytes } from './msgpack-bytes.ts';
+import { MsgpackPlain } from './msgpack-plain.ts';
 import { rowFields, rowOf, rowVersion } from './rows.ts';
 import type { Sink, SinkFormat } from './sink.ts';
 import type { Writer } from './writer.ts';
@@ -26,6 +28,8 @@ export class MsgpackSink implements Sink {
   #type: AnyRecord['type'] | undefined;
   #rowsAt = 0;
   #rows = 0;
+  #plainOf: PlainFlow | undefined;
+  #plain: MsgpackPlain | undefined;
 
   constructor(writer: Writer) {
     this.#writer = writer;
@@ -33,17 +37,20 @@ export class MsgpackSink implements Sink {
   }
 
   write(record: AnyRecord): void {
-    if (record.type !== this.#type) {
-      this.#endBatch();
-      this.#out.map(2);
-      this.#out.text('type');
-      this.#out.text(record.type);
-      this.#out.text('rows');
-      this.#rowsAt = this.#out.beginArray32();
-      this.#type = record.type;
-    }
+    if (record.type !== this.#type) this.#beginBatch(record.type);
     if (record.type === 'flow') this.#flow(record);
     else this.#out.value(rowOf(record));
+    this.#rows++;
+    if (this.#out.position >= BATCH_BYTES) this.#flush();
+  }
+
+  writePlain(flow: PlainFlow): void {
+    if (this.#type !== 'flow') this.#beginBatch('flow');
+    if (this.#plainOf !== flow) {
+      this.#plain = new MsgpackPlain(flow);
+      this.#plainOf = flow;
+    }
+    this.#plain!.write(this.#out, flow);
     this.#rows++;
     if (this.#out.position >= BATCH_BYTES) this.#flush();
   }
@@ -51,6 +58,16 @@ export class MsgpackSink implements Sink {
   end(): void {
     this.#flush();
     this.#writer.flush();
+  }
+
+  #beginBatch(type: AnyRecord['type']): void {
+    this.#endBatch();
+    this.#out.map(2);
+    this.#out.text('type');
+    this.#out.text(type);
+    this.#out.text('rows');
+    this.#rowsAt = this.#out.beginArray32();
+    this.#type = type;
   }
 
   #endBatch(): void {

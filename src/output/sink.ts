@@ -2,12 +2,15 @@
  * A sink turns records into bytes: one file per format, all of them in the list of sinks.ts. It takes records in the order of arrival, holds nothing back
  * except what its layout needs, and never waits nor throws: a reader that has gone shows in the writer's `closed`.
  */
+import type { PlainFlow } from '../record/plain-flow.ts';
 import type { AnyRecord, FlowRecord } from '../record/record.ts';
 import type { Palette } from './color.ts';
 import type { Writer } from './writer.ts';
 
 export interface Sink {
   write(record: AnyRecord): void;
+  /** As `write`, of the record that stands for this flow: for sinks that write numbers and need no record. The object is filled anew for the next flow. */
+  writePlain?(flow: PlainFlow): void;
   /** A flow that no filter let pass, but that a path which passes goes through: a layout that shows whole paths wants to know it. */
   context?(flow: FlowRecord): void;
   /** Writes what was held back and flushes; does not close the writer. */

@@ -1,6 +1,8 @@
 /** Counts what went by, for the total at the end. */
+
+import type { PlainFlow } from './plain-flow.ts';
 import type { Reason } from './reason.ts';
-import type { AnyRecord, Decision, Evidence, TotalRecord } from './record.ts';
+import type { AnyRecord, Decision, Evidence, RuleVerdict, TotalRecord } from './record.ts';
 
 const OPEN: ReadonlySet<Evidence> = new Set(['ambiguous', 'unavailable']);
 
@@ -18,11 +20,19 @@ export class Tally {
     this.bytes += bytes;
   }
 
+  addPlain(flow: PlainFlow): void {
+    this.#addFlow(flow.rule);
+  }
+
+  #addFlow(rule: RuleVerdict | undefined): void {
+    this.#flows++;
+    if (rule?.reason !== undefined && OPEN.has(rule.evidence)) this.#count(rule.reason);
+  }
+
   add(record: AnyRecord): void {
     if (record.type === 'flow') {
-      this.#flows++;
       const { rule, envoy } = record;
-      if (rule?.reason !== undefined && OPEN.has(rule.evidence)) this.#count(rule.reason);
+      this.#addFlow(rule);
       if (envoy !== undefined) this.#decision(envoy);
     } else if (record.type === 'path') {
       this.#paths++;
