@@ -15,7 +15,7 @@ export const applicationAsProxyUser: Finding = {
     const drafts = new Drafts(rule);
     for (const namespace of input.namespaces) {
       const { world, subjects } = namespace;
-      if (subjects[0]?.ports.captures !== true) continue;
+      if (!namespace.captures || world.sockets === undefined) continue;
       const spared = sparedUsers(namespace);
       for (const subject of subjects) {
         const { owner, rule: verdict } = subject.record;

@@ -5,7 +5,7 @@ import type { Subject } from '../annotate/subject.ts';
 import type { FilterChain } from '../envoy/filter-chain.ts';
 import { findFilterChains, whyRejected } from '../envoy/filter-chain-match.ts';
 import { listenerLabel } from '../envoy/listener.ts';
-import { allSubjects, type FindingInput, plays } from './finding.ts';
+import { type FindingInput, playing, plays } from './finding.ts';
 import { connectionText, durationText, placeName } from './quote.ts';
 
 export interface ClearIntoTls {
@@ -25,7 +25,7 @@ export interface ClearIntoTls {
 const CLEAR = [['http/1.1'], ['h2c'], ['http/1.0'], []];
 
 export function* clearIntoTls(input: FindingInput): Generator<ClearIntoTls> {
-  for (const subject of allSubjects(input)) {
+  for (const subject of playing(input, 'client-to-proxy')) {
     const found = judge(subject);
     if (found === undefined) continue;
     const sent = senderOf(input, subject);
@@ -50,14 +50,7 @@ function kindOf(sent: Subject | undefined): ClearIntoTls['by'] {
 
 function judge(subject: Subject): Pick<ClearIntoTls, 'listener' | 'chains' | 'spoke'> | undefined {
   const { flow, connection, tracker } = subject;
-  if (
-    !plays(subject, 'client-to-proxy') ||
-    connection === undefined ||
-    flow.midstream ||
-    flow.payloadToSource ||
-    flow.tcp?.isnToSource === undefined
-  )
-    return undefined;
+  if (connection === undefined || flow.midstream || flow.payloadToSource || flow.tcp?.isnToSource === undefined) return undefined;
   const listener = connection.ways[0]?.listener?.value;
   const local = connection.ways[0]?.local;
   if (listener === undefined || local === undefined || listener.hasFilterChainMatcher) return undefined;

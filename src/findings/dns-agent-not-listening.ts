@@ -1,6 +1,6 @@
 /** The rules send DNS questions to the agent, and nobody listens there. */
 import { Drafts } from './drafts.ts';
-import { allSubjects, type Finding, plays } from './finding.ts';
+import { type Finding, playing } from './finding.ts';
 import { connectionText, placeName, verdictText } from './quote.ts';
 
 const rule = 'dns-agent-not-listening';
@@ -9,11 +9,10 @@ export const dnsAgentNotListening: Finding = {
   rule,
   find(input) {
     const drafts = new Drafts(rule);
-    for (const subject of allSubjects(input)) {
+    for (const subject of playing(input, 'app-to-dns-agent')) {
       const { record } = subject;
       const { port } = record.rule ?? {};
-      if (!plays(subject, 'app-to-dns-agent') || port === undefined || (record.state !== 'refused' && record.state !== 'unreachable'))
-        continue;
+      if (port === undefined || (record.state !== 'refused' && record.state !== 'unreachable')) continue;
       drafts.add(subject.world, String(port), [subject], input.pathsThrough(record.id), () => ({
         severity: 'error',
         title: `DNS questions of ${placeName(subject.world)} are sent to the agent on port ${port}, where nobody listens`,

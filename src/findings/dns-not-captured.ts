@@ -1,7 +1,7 @@
 /** DNS questions are to go through the agent, and this one went to a resolver directly. */
 import { isLoopback } from '../net/address.ts';
 import { Drafts } from './drafts.ts';
-import { allSubjects, type Finding, plays } from './finding.ts';
+import { type Finding, playing } from './finding.ts';
 import { connectionText, placeName, verdictText } from './quote.ts';
 
 const rule = 'dns-not-captured';
@@ -11,18 +11,10 @@ export const dnsNotCaptured: Finding = {
   rule,
   find(input) {
     const drafts = new Drafts(rule);
-    for (const subject of allSubjects(input)) {
+    for (const subject of playing(input, 'direct')) {
       const { record, ports, place, translation } = subject;
       const { ip, port } = translation.destination;
-      if (
-        ports.dns.size === 0 ||
-        port !== DNS ||
-        place.hook !== 'OUTPUT' ||
-        isLoopback(ip) ||
-        !plays(subject, 'direct') ||
-        record.rule?.verdict !== 'ACCEPT'
-      )
-        continue;
+      if (ports.dns.size === 0 || port !== DNS || place.hook !== 'OUTPUT' || isLoopback(ip) || record.rule?.verdict !== 'ACCEPT') continue;
       if (record.rule.evidence !== 'observed' && record.rule.evidence !== 'derived') continue;
       const question = record.dns === undefined ? '' : `, a question for ${record.dns.kind} ${record.dns.question}`;
       drafts.add(subject.world, `${record.protocol} ${ip}`, [subject], input.pathsThrough(record.id), () => ({

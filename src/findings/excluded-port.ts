@@ -2,7 +2,7 @@
 import type { Subject } from '../annotate/subject.ts';
 import type { RuleStep } from '../record/record.ts';
 import { Drafts, type FindingText } from './drafts.ts';
-import { allSubjects, type Finding, plays } from './finding.ts';
+import { type Finding, playing } from './finding.ts';
 import { connectionText, placeName, stepText } from './quote.ts';
 import { sparingStep } from './sparing-rule.ts';
 
@@ -12,9 +12,9 @@ export const excludedPort: Finding = {
   rule,
   find(input) {
     const drafts = new Drafts(rule);
-    for (const subject of allSubjects(input)) {
+    for (const subject of playing(input, 'direct', 'unknown')) {
       const { record, ports, place, flow } = subject;
-      if (!ports.captures || flow.protocol !== 'tcp' || record.rule?.verdict !== 'ACCEPT' || !plays(subject, 'direct', 'unknown')) continue;
+      if (!ports.captures || flow.protocol !== 'tcp' || record.rule?.verdict !== 'ACCEPT') continue;
       if (record.rule.evidence !== 'observed' && record.rule.evidence !== 'derived') continue;
       if (place.onLoopback || place.sourceIsOurs === place.destinationIsOurs) continue;
       const step = sparingStep(subject);

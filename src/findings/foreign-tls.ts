@@ -6,7 +6,7 @@ import { listenerLabel } from '../envoy/listener.ts';
 import { isMeshProtocol } from '../istio/alpn.ts';
 import { parseServerName } from '../istio/cluster-name.ts';
 import { Drafts, type FindingText } from './drafts.ts';
-import { type Finding, type FindingNamespace, plays } from './finding.ts';
+import type { Finding, IndexedNamespace } from './finding.ts';
 import { connectionText, durationText, placeName } from './quote.ts';
 import { Standing } from './standing.ts';
 
@@ -24,9 +24,12 @@ export const foreignTls: Finding = {
   find(input) {
     const drafts = new Drafts(rule);
     for (const namespace of input.namespaces) {
-      const wentOn = onwards(namespace);
-      for (const subject of namespace.subjects) {
-        const found = judge(subject, wentOn);
+      let wentOn: Map<number, Standing> | undefined;
+      for (const subject of namespace.playing('client-to-proxy')) {
+        const found = judge(subject, () => {
+          wentOn ??= onwards(namespace);
+          return wentOn;
+        });
         if (found === undefined) continue;
         const { record, translation } = subject;
         drafts.add(
@@ -42,11 +45,10 @@ export const foreignTls: Finding = {
   },
 };
 
-function judge(subject: Subject, wentOn: ReadonlyMap<number, Standing>): Foreign | undefined {
+function judge(subject: Subject, wentOn: () => ReadonlyMap<number, Standing>): Foreign | undefined {
   const { flow, connection, tracker } = subject;
   const hello = tracker?.tls?.clientHello;
-  if (!plays(subject, 'client-to-proxy') || flow.midstream || connection === undefined || hello === undefined || hello.cut)
-    return undefined;
+  if (flow.midstream || connection === undefined || hello === undefined || hello.cut) return undefined;
   if (hello.alpn.some(isMeshProtocol) || (hello.sni !== undefined && parseServerName(hello.sni) !== undefined)) return undefined;
   const [way] = connection.ways;
   const listener = way?.listener?.value;
@@ -66,15 +68,15 @@ function judge(subject: Subject, wentOn: ReadonlyMap<number, Standing>): Foreign
   }
   const chains = connection.ways.flatMap(({ chain }) => (chain === undefined ? [] : [chain]));
   if (chains.length !== connection.ways.length || chains.some((chain) => chain.tls !== 'mutual') || !flow.ended) return undefined;
-  const gone = wentOn.get(subject.translation.destination.port)?.find(flow.firstNs, flow.lastNs);
+  const gone = wentOn().get(subject.translation.destination.port)?.find(flow.firstNs, flow.lastNs);
   return gone === undefined ? { subject, how: 'certificate', listener: listenerLabel(listener), chains } : undefined;
 }
 
 /** By port, what may have gone on to the application. */
-function onwards({ subjects }: FindingNamespace): Map<number, Standing> {
+function onwards(namespace: IndexedNamespace): Map<number, Standing> {
   const byPort = new Map<number, Subject[]>();
-  for (const subject of subjects) {
-    if (!subject.flow.payloadToDestination || !plays(subject, 'proxy-to-app', 'unknown', 'loopback')) continue;
+  for (const subject of namespace.playing('proxy-to-app', 'unknown', 'loopback')) {
+    if (!subject.flow.payloadToDestination) continue;
     const { port } = subject.translation.destination;
     const list = byPort.get(port);
     if (list === undefined) byPort.set(port, [subject]);

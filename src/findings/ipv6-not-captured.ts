@@ -1,7 +1,7 @@
 /** The rules capture IPv4 only: what the pod opens or gets over IPv6 goes past the proxy. */
 import { proxyPorts } from '../netfilter/ports.ts';
 import { Drafts } from './drafts.ts';
-import { type Finding, plays } from './finding.ts';
+import type { Finding } from './finding.ts';
 import { connectionText, placeName, stepText } from './quote.ts';
 
 const rule = 'ipv6-not-captured';
@@ -10,17 +10,11 @@ export const ipv6NotCaptured: Finding = {
   rule,
   find(input) {
     const drafts = new Drafts(rule);
-    for (const { world, subjects } of input.namespaces)
-      for (const subject of subjects) {
+    for (const namespace of input.namespaces)
+      for (const subject of namespace.captures ? namespace.playing('direct', 'unknown', 'proxy-to-app') : []) {
+        const { world } = namespace;
         const { flow, record, place, translation } = subject;
-        if (
-          flow.family !== 6 ||
-          flow.protocol !== 'tcp' ||
-          place.onLoopback ||
-          record.rule?.verdict !== 'ACCEPT' ||
-          !plays(subject, 'direct', 'unknown', 'proxy-to-app')
-        )
-          continue;
+        if (flow.family !== 6 || flow.protocol !== 'tcp' || place.onLoopback || record.rule?.verdict !== 'ACCEPT') continue;
         if (/^fe[89ab]|^ff/.test(translation.destination.ip)) continue;
         const own = world.rulesAt(6, flow.firstNs);
         const other = world.rulesAt(4, flow.firstNs);

@@ -1,7 +1,7 @@
 /** The listener was changed while a connection stood: the connection keeps the chain and the filters of the old one, so that a new policy does not hold for it. */
 import type { Subject } from '../annotate/subject.ts';
 import { Drafts, type FindingText } from './drafts.ts';
-import { allSubjects, type Finding, plays } from './finding.ts';
+import { type Finding, playing } from './finding.ts';
 import { beganMs, connectionText, placeName } from './quote.ts';
 
 const rule = 'listener-newer-than-connection';
@@ -19,7 +19,7 @@ export const listenerNewerThanConnection: Finding = {
   rule,
   find(input) {
     const drafts = new Drafts(rule);
-    for (const subject of allSubjects(input)) {
+    for (const subject of playing(input, 'app-to-proxy', 'client-to-proxy')) {
       const outlived = judge(subject);
       if (outlived === undefined) continue;
       const { record, world } = subject;
@@ -33,7 +33,7 @@ export const listenerNewerThanConnection: Finding = {
 
 function judge(subject: Subject): Outlived | undefined {
   const { connection, flow, world, base, tracker } = subject;
-  if (connection === undefined || flow.protocol !== 'tcp' || !plays(subject, 'app-to-proxy', 'client-to-proxy')) return undefined;
+  if (connection === undefined || flow.protocol !== 'tcp') return undefined;
   const names = new Set(connection.ways.flatMap(({ listener }) => (listener === undefined ? [] : [listener.name])));
   const [listener] = names;
   if (listener === undefined || names.size !== 1) return undefined;

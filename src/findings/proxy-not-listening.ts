@@ -13,7 +13,7 @@ export const proxyNotListening: Finding = {
   find(input) {
     const drafts = new Drafts(rule);
     for (const namespace of input.namespaces)
-      for (const subject of namespace.subjects) {
+      for (const subject of namespace.playing('app-to-proxy', 'client-to-proxy')) {
         const port = unansweredPort(subject);
         if (port !== undefined)
           drafts.add(namespace.world, String(port), [subject], input.pathsThrough(subject.record.id), () =>
@@ -27,7 +27,7 @@ export const proxyNotListening: Finding = {
 /** The proxy's port that did not answer. REDIRECT to a port without a listener is refused; TPROXY drops without a word (Linux net/netfilter/xt_TPROXY.c). */
 function unansweredPort(subject: Subject): number | undefined {
   const { rule: verdict, state } = subject.record;
-  if (subject.flow.protocol !== 'tcp' || !plays(subject, 'app-to-proxy', 'client-to-proxy')) return undefined;
+  if (subject.flow.protocol !== 'tcp') return undefined;
   if (verdict?.port === undefined || (verdict.evidence !== 'observed' && verdict.evidence !== 'derived')) return undefined;
   if (state === 'refused') return verdict.verdict === 'TPROXY' ? undefined : verdict.port;
   if (state !== 'unanswered' || verdict.verdict !== 'TPROXY') return undefined;

@@ -1,7 +1,7 @@
 /** Somebody dials the proxy's own capture port: it knows no destination then, and closes the connection. */
 import type { Subject } from '../annotate/subject.ts';
 import { Drafts } from './drafts.ts';
-import { allSubjects, type Finding, plays } from './finding.ts';
+import { type Finding, playing } from './finding.ts';
 import { connectionText, placeName, verdictText } from './quote.ts';
 
 const rule = 'proxy-port-dialled';
@@ -10,7 +10,7 @@ export const proxyPortDialled: Finding = {
   rule,
   find(input) {
     const drafts = new Drafts(rule);
-    for (const subject of allSubjects(input)) {
+    for (const subject of playing(input, 'app-to-self', 'client-to-proxy', 'direct', 'loopback')) {
       if (!dialsProxy(subject)) continue;
       const { record, translation, world } = subject;
       const { port } = translation.destination;
@@ -35,5 +35,5 @@ function dialsProxy(subject: Subject): boolean {
   const { ports, place, translation, flow } = subject;
   const { port } = translation.destination;
   if (flow.protocol !== 'tcp' || !place.destinationIsOurs || (!ports.outbound.has(port) && !ports.inbound.has(port))) return false;
-  return plays(subject, 'app-to-self', 'client-to-proxy', 'direct', 'loopback') && !flow.midstream;
+  return !flow.midstream;
 }

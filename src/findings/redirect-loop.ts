@@ -2,7 +2,7 @@
 import type { Subject } from '../annotate/subject.ts';
 import { formatEndpoint } from '../net/address.ts';
 import { Drafts, type FindingText } from './drafts.ts';
-import { type Finding, type FindingNamespace, plays } from './finding.ts';
+import { type Finding, type IndexedNamespace, plays } from './finding.ts';
 import { connectionText, placeName, verdictText } from './quote.ts';
 import { Standing } from './standing.ts';
 
@@ -29,10 +29,9 @@ export const redirectLoop: Finding = {
 };
 
 /** The proxy's connection, and the one that it was opened for. */
-function* loops({ subjects }: FindingNamespace): Generator<[Subject, Subject | undefined]> {
-  const captured = subjects.filter(
-    ({ flow, record }) =>
-      flow.protocol === 'tcp' && !flow.midstream && record.roles.some((role) => role === 'app-to-proxy' || role === 'client-to-proxy'),
+function* loops(namespace: IndexedNamespace): Generator<[Subject, Subject | undefined]> {
+  const captured = [...namespace.playing('app-to-proxy', 'client-to-proxy')].filter(
+    ({ flow }) => flow.protocol === 'tcp' && !flow.midstream,
   );
   const incoming = new Map<string, Subject[]>();
   for (const subject of captured) {

@@ -23,7 +23,7 @@ export interface RefusedByApp {
 export function* refusedByApp(input: FindingInput): Generator<RefusedByApp> {
   for (const namespace of input.namespaces) {
     let overLoopback: Map<number, Subject> | undefined;
-    for (const subject of namespace.subjects) {
+    for (const subject of namespace.playing('proxy-to-app', 'direct')) {
       const { flow, place, translation } = subject;
       if (flow.protocol !== 'tcp' || flow.state !== 'refused' || !place.destinationIsOurs) continue;
       if (!plays(subject, 'proxy-to-app') && (!plays(subject, 'direct') || place.sourceIsOurs)) continue;

@@ -2,7 +2,7 @@
 import type { Subject } from '../annotate/subject.ts';
 import type { World } from '../world/world.ts';
 import { Drafts, type FindingText } from './drafts.ts';
-import { type Finding, type FindingNamespace, plays } from './finding.ts';
+import type { Finding, FindingNamespace } from './finding.ts';
 import { connectionText, placeName, plural } from './quote.ts';
 
 const rule = 'rules-absent';
@@ -12,10 +12,11 @@ export const rulesAbsent: Finding = {
   find(input) {
     const drafts = new Drafts(rule);
     for (const namespace of input.namespaces) {
-      const { world, subjects } = namespace;
+      const { world, captures } = namespace;
+      if (captures) continue;
       const listener = captureListener(world);
       if (listener === undefined) continue;
-      const passed = subjects.filter((subject) => goesPast(namespace, subject));
+      const passed = [...namespace.playing('direct')].filter((subject) => goesPast(namespace, subject));
       if (passed.length > 0)
         drafts.add(
           world,
@@ -38,10 +39,10 @@ function captureListener(world: World): string | undefined {
 }
 
 function goesPast({ world }: FindingNamespace, subject: Subject): boolean {
-  const { flow, place, ports, record } = subject;
-  if (ports.captures || flow.protocol !== 'tcp' || place.onLoopback || place.sourceIsOurs === place.destinationIsOurs) return false;
+  const { flow, place, record } = subject;
+  if (flow.protocol !== 'tcp' || place.onLoopback || place.sourceIsOurs === place.destinationIsOurs) return false;
   if (world.rulesAt(flow.family, flow.firstNs) === undefined || record.translated !== undefined) return false;
-  return plays(subject, 'direct') && flow.state !== 'refused' && flow.state !== 'unanswered';
+  return flow.state !== 'refused' && flow.state !== 'unanswered';
 }
 
 function describe(world: World, listener: string, passed: readonly Subject[]): FindingText {

@@ -1,6 +1,6 @@
 /** Two connections from one local port would have become the same after the redirect: the kernel gave one of them another source port. It works; who joins by port goes wrong. */
 import { Drafts } from './drafts.ts';
-import { allSubjects, type Finding } from './finding.ts';
+import { type Finding, playing } from './finding.ts';
 import { connectionText, placeName, verdictText } from './quote.ts';
 
 const rule = 'source-port-rewritten';
@@ -9,7 +9,7 @@ export const sourcePortRewritten: Finding = {
   rule,
   find(input) {
     const drafts = new Drafts(rule);
-    for (const subject of allSubjects(input)) {
+    for (const subject of playing(input, 'app-to-proxy', 'client-to-proxy', 'app-to-dns-agent')) {
       const { translation, record } = subject;
       const { translated, source } = translation;
       if (

@@ -3,30 +3,39 @@ import type { Subject } from '../annotate/subject.ts';
 import type { AddressMatch } from '../netfilter/match/address.ts';
 import type { InterfaceMatch } from '../netfilter/match/interface.ts';
 import type { PortsMatch } from '../netfilter/match/ports.ts';
-import type { Rule, RuleSet } from '../netfilter/rule-set.ts';
+import type { Rule, RuleSet, Table } from '../netfilter/rule-set.ts';
 import type { VerdictTarget } from '../netfilter/target/verdict.ts';
 import type { RuleStep } from '../record/record.ts';
 
-/** `undefined` when no such rule is among the steps that it surely took. */
+/** The step that spared it, of the table that would have sent it on; `undefined` when no such rule is among the steps that it surely took. */
 export function sparingStep(subject: Subject): RuleStep | undefined {
   const { record, world, flow } = subject;
   const steps = record.rule?.steps ?? [];
-  if (steps.length === 0) return undefined;
-  const sets = world.rulesAt(flow.family, flow.firstNs)?.sets ?? [];
   return steps.findLast((step) => {
-    const rule = findRule(sets, step);
-    return rule !== undefined && sparesByDestination(rule);
+    let spares = known.get(step);
+    if (spares === undefined) {
+      spares = judge(world.rulesAt(flow.family, flow.firstNs)?.sets ?? [], step);
+      known.set(step, spares);
+    }
+    return spares;
   });
 }
 
-export function findRule(sets: readonly RuleSet[], { table, chain, index, text }: RuleStep): Rule | undefined {
+/** Steps are made once for all connections that go the same way. */
+const known = new WeakMap<RuleStep, boolean>();
+
+function judge(sets: readonly RuleSet[], { table, chain, index, text }: RuleStep): boolean {
   for (const set of sets)
     for (const candidate of set.tables) {
-      if (candidate.name !== table) continue;
-      const rule = candidate.chains.find(({ name }) => name === chain)?.rules[index - 1];
-      if (rule?.text === text) return rule;
+      const rule = candidate.name === table ? candidate.chains.find(({ name }) => name === chain)?.rules[index - 1] : undefined;
+      if (rule?.text === text) return sends(candidate) && sparesByDestination(rule);
     }
-  return undefined;
+  return false;
+}
+
+/** Is it a table that sends connections elsewhere? */
+function sends({ chains }: Table): boolean {
+  return chains.some(({ type, rules }) => type === 'nat' || rules.some(({ target }) => target?.kind === 'tproxy'));
 }
 
 function sparesByDestination(rule: Rule): boolean {

@@ -4,7 +4,7 @@ import { specialCluster } from '../istio/cluster-name.ts';
 import { formatEndpoint } from '../net/address.ts';
 import { isSure } from './decisions.ts';
 import { Drafts, type FindingText } from './drafts.ts';
-import { allSubjects, type Finding, type FindingInput, plays } from './finding.ts';
+import { type Finding, type FindingInput, playing } from './finding.ts';
 import { beganMs, connectionText, peerText, placeName, plural } from './quote.ts';
 
 const rule = 'upstream-connect-failed';
@@ -13,9 +13,9 @@ export const upstreamConnectFailed: Finding = {
   rule,
   find(input) {
     const drafts = new Drafts(rule);
-    for (const subject of allSubjects(input)) {
+    for (const subject of playing(input, 'proxy-to-upstream')) {
       const { flow, record, place } = subject;
-      if (flow.protocol !== 'tcp' || !plays(subject, 'proxy-to-upstream') || place.onLoopback) continue;
+      if (flow.protocol !== 'tcp' || place.onLoopback) continue;
       if (flow.state !== 'refused' && flow.state !== 'unreachable' && (flow.state !== 'unanswered' || flow.packetsToDestination < 2))
         continue;
       // Where the other side was recorded, it says why.

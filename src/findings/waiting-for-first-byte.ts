@@ -5,7 +5,7 @@ import type { Subject } from '../annotate/subject.ts';
 import { listenerLabel } from '../envoy/listener.ts';
 import { clearIntoTls } from './clear-into-tls.ts';
 import { Drafts, type FindingText } from './drafts.ts';
-import { type Finding, type FindingInput, plays } from './finding.ts';
+import type { Finding, IndexedNamespace } from './finding.ts';
 import { connectionText, durationText, peerText, placeName } from './quote.ts';
 
 const rule = 'waiting-for-first-byte';
@@ -16,31 +16,33 @@ export const waitingForFirstByte: Finding = {
   rule,
   find(input) {
     const drafts = new Drafts(rule);
-    const explained = new Set<Subject>();
-    for (const { subject, by } of clearIntoTls(input)) if (by === 'proxy') explained.add(subject);
-    const speakers = serversThatSpeakFirst(input);
-    for (const { world, subjects } of input.namespaces)
-      for (const subject of subjects) {
-        if (explained.has(subject) || !hangs(subject)) continue;
+    let explained: Set<Subject> | undefined;
+    for (const namespace of input.namespaces) {
+      let speakers: Map<number, Subject> | undefined;
+      for (const subject of namespace.playing('app-to-proxy', 'client-to-proxy')) {
+        if (!hangs(subject)) continue;
+        explained ??= new Set([...clearIntoTls(input)].flatMap((found) => (found.by === 'proxy' ? [found.subject] : [])));
+        if (explained.has(subject)) continue;
+        speakers ??= serversThatSpeakFirst(namespace);
         const { record, translation } = subject;
-        const first = speakers.get(world)?.get(translation.destination.port);
+        const first = speakers.get(translation.destination.port);
         drafts.add(
-          world,
+          namespace.world,
           `${record.roles.join()} ${translation.destination.ip} ${translation.destination.port}`,
           [subject],
           input.pathsThrough(record.id),
           () => describe(subject, first),
         );
       }
+    }
     return drafts.records();
   },
 };
 
-function hangs({ flow, connection, record }: Subject): boolean {
+function hangs({ flow, connection }: Subject): boolean {
   if (flow.protocol !== 'tcp' || connection === undefined || flow.midstream || flow.payloadToDestination || flow.payloadToSource)
     return false;
-  if (!record.roles.some((role) => role === 'app-to-proxy' || role === 'client-to-proxy') || flow.tcp?.isnToSource === undefined)
-    return false;
+  if (flow.tcp?.isnToSource === undefined) return false;
   return (
     flow.lastNs - flow.firstNs >= LONG_NS &&
     connection.ways.length > 0 &&
@@ -48,20 +50,12 @@ function hangs({ flow, connection, record }: Subject): boolean {
   );
 }
 
-/** By namespace and port: a connection on which the server was seen to speak first. */
-function serversThatSpeakFirst(input: FindingInput): Map<Subject['world'], Map<number, Subject>> {
-  const found = new Map<Subject['world'], Map<number, Subject>>();
-  for (const { world, subjects } of input.namespaces) {
-    const ports = new Map<number, Subject>();
-    for (const subject of subjects)
-      if (
-        subject.tracker?.protocol === 'server-first' &&
-        plays(subject, 'proxy-to-app', 'proxy-to-upstream', 'app-to-proxy', 'client-to-proxy', 'direct', 'app-to-self', 'loopback')
-      )
-        ports.set(subject.translation.destination.port, subject);
-    found.set(world, ports);
-  }
-  return found;
+/** By port: a connection on which the server was seen to speak first. */
+function serversThatSpeakFirst({ subjects }: IndexedNamespace): Map<number, Subject> {
+  const ports = new Map<number, Subject>();
+  for (const subject of subjects)
+    if (subject.tracker?.protocol === 'server-first') ports.set(subject.translation.destination.port, subject);
+  return ports;
 }
 
 function describe(subject: Subject, first: Subject | undefined): FindingText {
@@ -76,7 +70,7 @@ function describe(subject: Subject, first: Subject | undefined): FindingText {
         : `The proxy of ${placeName(world)} waits for the client to speak, and the client for the server: connections to ${peerText(record.destination)} hang`,
     proof: [
       `${connectionText(subject)}: for ${durationText(flow.lastNs - flow.firstNs)} neither side sent a byte.`,
-      `Listener "${listenerLabel(listener)}" looks at the first bytes (${connection!.inspectors.join(', ')}) and waits for them without end, so it has chosen no chain and dialled nobody (derived from its configuration).`,
+      `Listener "${listenerLabel(listener)}" looks at the first bytes (${connection!.inspectors.filter((name) => name.endsWith('inspector')).join(', ')}) and waits for them without end, so it has chosen no chain and dialled nobody (derived from its configuration).`,
       first === undefined
         ? 'Whether the server speaks first was not seen: the client may also have opened the connection in advance.'
         : `On this port the server was seen to speak first: ${connectionText(first)}.`,
