@@ -56,6 +56,8 @@ interface Possible {
   readonly port: number | undefined;
   readonly steps: readonly RuleStep[];
   readonly reason: Reason | undefined;
+  /** What would have had to be known to tell it from the other outcomes for the same sender. */
+  readonly open: Reason | undefined;
   /** Those who may have sent it; empty where the rules did not ask. */
   readonly owners: readonly NamedOwner[];
 }
@@ -79,6 +81,7 @@ export class RuleJudge {
     const left = sentByProxy(
       this.#possible(held, question).filter((outcome) => fits(outcome, question)),
       question.proxyOwner,
+      held.sets,
     );
     const asked = left.filter((outcome) => outcome.owners.length > 0);
     const byNamedOwner =
@@ -217,12 +220,22 @@ function meant(tried: NamedOwner, known: Owner | undefined, sets: readonly RuleS
 
 function possibilities(evaluation: Evaluation, owners: readonly NamedOwner[]): readonly Possible[] {
   if (evaluation.candidates === undefined || evaluation.incomplete === true)
-    return [{ verdict: evaluation.verdict, port: evaluation.to?.port, steps: evaluation.steps, reason: evaluation.reason, owners }];
+    return [
+      {
+        verdict: evaluation.verdict,
+        port: evaluation.to?.port,
+        steps: evaluation.steps,
+        reason: evaluation.reason,
+        open: undefined,
+        owners,
+      },
+    ];
   return evaluation.candidates.map((candidate) => ({
     verdict: candidate.verdict,
     port: candidate.to?.port,
     steps: candidate.steps,
     reason: candidate.verdict === 'unknown' ? evaluation.reason : undefined,
+    open: evaluation.reason,
     owners,
   }));
 }
@@ -235,14 +248,10 @@ function knownOwner(sets: readonly RuleSet[], owner: Owner | undefined): boolean
 }
 
 /** Where only somebody whom the rules name can have sent it, that is the proxy: outcomes for users and groups that are not its own cannot be. */
-function sentByProxy(left: readonly Possible[], proxy: Owner | undefined): readonly Possible[] {
+function sentByProxy(left: readonly Possible[], proxy: Owner | undefined, sets: readonly RuleSet[]): readonly Possible[] {
   if (proxy === undefined || !left.every(({ owners }) => owners.length > 0 && owners.every(({ named }) => named))) return left;
   const own = left.flatMap((outcome) => {
-    const owners = outcome.owners.filter(
-      ({ uid, gid }) =>
-        (proxy.uid === undefined || uid === undefined || uid === proxy.uid) &&
-        (proxy.gid === undefined || gid === undefined || gid === proxy.gid),
-    );
+    const owners = outcome.owners.filter((owner) => meant(owner, proxy, sets) !== undefined);
     return owners.length === 0 ? [] : [{ ...outcome, owners }];
   });
   return own.length === 0 ? left : own;
@@ -304,12 +313,12 @@ function withoutRules(seen: Seen, reason: Reason): RuleVerdict {
   return { verdict: 'REDIRECT', port: seen.redirectedTo, evidence: 'observed', reason, steps: [] };
 }
 
-/** Why the outcomes that are left differ: they are of different owners, or one owner comes to several and the mark decides. */
+/** Why the outcomes that are left differ: they are of different owners, or something else decides for each. */
 function dependence(left: readonly Possible[]): Reason {
   const same = left.every(
     ({ owners }) => owners.length === left[0]!.owners.length && owners.every((owner, i) => owner === left[0]!.owners[i]),
   );
-  return same ? 'mark-unknown' : 'owner-unknown';
+  return same ? (left.find(({ open }) => open !== undefined)?.open ?? 'mark-unknown') : 'owner-unknown';
 }
 
 function agreed(values: readonly (boolean | 'unknown')[]): boolean | 'unknown' {

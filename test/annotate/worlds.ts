@@ -8,7 +8,7 @@ import { isAnswerHalf, readFlow } from '../../src/flow/flow.ts';
 import { NamespaceFlows } from '../../src/flow/namespace-flows.ts';
 import { KubeNames } from '../../src/kube/names.ts';
 import { parseKubeObjects } from '../../src/kube/objects.ts';
-import { RecordedWorld } from '../../src/world/build.ts';
+import { RecordedWorld, type WorldFile } from '../../src/world/build.ts';
 import type { Scope } from '../../src/world/world.ts';
 import { packetOf, type Shown } from '../flow/packets.ts';
 
@@ -65,10 +65,10 @@ const INTERFACES: Scope['interfaces'] = [
 export function worldOf({ files = { 'iptables-save': SIDECAR }, readAt, interfaces = INTERFACES, objects }: Known = {}): RecordedWorld {
   const names = objects === undefined ? new KubeNames() : new KubeNames(parseKubeObjects(JSON.stringify(objects), 'objects.json'));
   const given = Object.entries(files).map(([kind, text]) => ({
-    kind,
+    kind: kind as WorldFile['kind'],
     name: kind,
     ...(readAt === undefined ? {} : { readAt }),
-    read: () => text,
+    read: () => Buffer.from(text),
   }));
   return new RecordedWorld({ node: 'node', netns: 'ns', interfaces }, given, names, BASE);
 }
