@@ -2,7 +2,7 @@
 import { Drafts, type FindingText } from './drafts.ts';
 import type { Finding } from './finding.ts';
 import { socketText } from './listening.ts';
-import { connectionText, placeName } from './quote.ts';
+import { connectionText, listText, placeName } from './quote.ts';
 import { type RefusedByApp, refusedByApp } from './refused-by-app.ts';
 
 const rule = 'application-on-loopback';
@@ -29,7 +29,7 @@ function describe({ subject, port, listeners, taken }: RefusedByApp): FindingTex
       `${connectionText(subject)}: the SYN was answered with RST.`,
       listeners === undefined
         ? `A connection over loopback to the same port was taken: ${connectionText(taken!)}. No listing of sockets was recorded.`
-        : `The listing of sockets shows on port ${port} only ${listeners.map(socketText).join(', ')}.`,
+        : `The listing of sockets shows on port ${port} only ${listText(listeners.map(socketText))}.`,
     ],
     fix: `Let the application listen on 0.0.0.0 (or ::), port ${port}; or keep it on loopback and tell the proxy so with a Sidecar resource: ingress, port ${port}, defaultEndpoint 127.0.0.1:${port}.`,
   };

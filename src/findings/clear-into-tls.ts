@@ -6,7 +6,7 @@ import type { FilterChain } from '../envoy/filter-chain.ts';
 import { findFilterChains, whyRejected } from '../envoy/filter-chain-match.ts';
 import { listenerLabel } from '../envoy/listener.ts';
 import { type FindingInput, playing, plays } from './finding.ts';
-import { connectionText, durationText, placeName } from './quote.ts';
+import { connectionText, durationText, listText, placeName } from './quote.ts';
 
 export interface ClearIntoTls {
   readonly subject: Subject;
@@ -86,6 +86,6 @@ export function serverProof({ subject, listener, chains, spoke }: ClearIntoTls):
       : `closed after ${durationText(flow.lastNs - flow.firstNs)} (${record.state}) without a byte from the server`;
   return [
     `${connectionText(subject)}: ${spoke ? 'the client spoke, not TLS' : 'neither side sent a byte'}; ${end}.`,
-    `Listener "${listener}" of ${placeName(subject.world)} has for port ${subject.translation.destination.port} only ${chains.length === 1 ? 'a chain that takes' : `${chains.length} chains that take`} TLS: ${chains.map(chainText).join(', ')}; none takes plain text (derived from its configuration).`,
+    `Listener "${listener}" of ${placeName(subject.world)} has for port ${subject.translation.destination.port} only ${chains.length === 1 ? 'a chain that takes' : `${chains.length} chains that take`} TLS: ${listText(chains.map(chainText))}; none takes plain text (derived from its configuration).`,
   ];
 }

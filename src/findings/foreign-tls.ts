@@ -7,7 +7,7 @@ import { isMeshProtocol } from '../istio/alpn.ts';
 import { parseServerName } from '../istio/cluster-name.ts';
 import { Drafts, type FindingText } from './drafts.ts';
 import type { Finding, IndexedNamespace } from './finding.ts';
-import { connectionText, durationText, placeName } from './quote.ts';
+import { connectionText, durationText, listText, placeName } from './quote.ts';
 import { Standing } from './standing.ts';
 
 const rule = 'foreign-tls';
@@ -89,8 +89,8 @@ function describe({ subject, how, listener, chains }: Foreign): FindingText {
   const { record, flow, world, translation } = subject;
   const hello = subject.tracker!.tls!.clientHello!;
   const { port } = translation.destination;
-  const offered = hello.alpn.length === 0 ? 'no application protocol' : `the application protocols ${hello.alpn.join(', ')}`;
-  const names = chains.map(({ name, index }) => `"${name}" (chain ${index})`).join(', ');
+  const offered = hello.alpn.length === 0 ? 'no application protocol' : `the application protocols ${listText(hello.alpn)}`;
+  const names = listText(chains.map(({ name, index }) => `"${name}" (chain ${index})`));
   return {
     severity: 'error',
     title: `${record.source.pod ?? record.source.ip} speaks a TLS of its own to port ${port} of ${placeName(world)}, whose proxy takes the mesh's TLS only`,

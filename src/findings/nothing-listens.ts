@@ -2,7 +2,7 @@
 import { Drafts, type FindingText } from './drafts.ts';
 import type { Finding } from './finding.ts';
 import { socketText } from './listening.ts';
-import { connectionText, placeName } from './quote.ts';
+import { connectionText, listText, placeName } from './quote.ts';
 import { type RefusedByApp, refusedByApp } from './refused-by-app.ts';
 
 const rule = 'nothing-listens';
@@ -30,10 +30,10 @@ function describe({ subject, port, listeners, state }: RefusedByApp): FindingTex
     listeners === undefined
       ? 'No listing of sockets was recorded: whether something listens on another address of the pod is not known.'
       : elsewhen
-        ? `The listing of sockets shows ${listeners.map(socketText).join(', ')}: not at that moment.`
+        ? `The listing of sockets shows ${listText(listeners.map(socketText))}: not at that moment.`
         : listeners.length === 0
           ? `The listing of sockets shows nothing on port ${port}.`
-          : `The listing of sockets shows on port ${port} only ${listeners.map(socketText).join(', ')}.`;
+          : `The listing of sockets shows on port ${port} only ${listText(listeners.map(socketText))}.`;
   return {
     severity: elsewhen ? 'warning' : 'error',
     title: elsewhen

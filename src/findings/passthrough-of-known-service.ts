@@ -4,7 +4,7 @@ import { nameOf } from '../kube/names.ts';
 import { askedText, type Decided, decidedAs, isSure, wayText } from './decisions.ts';
 import { Drafts, type FindingText } from './drafts.ts';
 import { type Finding, plays } from './finding.ts';
-import { placeName } from './quote.ts';
+import { listText, placeName } from './quote.ts';
 
 const rule = 'passthrough-of-known-service';
 
@@ -29,6 +29,7 @@ function describe(decided: Decided): FindingText {
   const { ip, port } = subject.translation.destination;
   const service = subject.world.names.serviceByIp(ip, port, 'tcp')!;
   const declared = service.ports.filter(({ protocol }) => protocol === 'TCP');
+  const ports = listText(declared.map((each) => (each.name === undefined ? String(each.port) : `${each.port} (${each.name})`)));
   const own = declared.find((each) => each.port === port);
   const host = path.request?.authority;
   return {
@@ -37,7 +38,7 @@ function describe(decided: Decided): FindingText {
     proof: [
       askedText(decided),
       wayText(decided),
-      `${ip} is the address of service ${nameOf(service)}, which declares ${declared.length === 0 ? 'no TCP port' : `the TCP ports ${declared.map((each) => `${each.port}${each.name === undefined ? '' : ` (${each.name})`}`).join(', ')}`}.`,
+      `${ip} is the address of service ${nameOf(service)}, which declares ${ports === '' ? 'no TCP port' : `the TCP ports ${ports}`}.`,
     ],
     fix:
       own === undefined

@@ -4,7 +4,7 @@ import { Drafts, type FindingText } from './drafts.ts';
 import type { Finding, FindingNamespace } from './finding.ts';
 import { plays } from './finding.ts';
 import { listenersOn, socketText } from './listening.ts';
-import { connectionText, durationText, placeName, verdictText } from './quote.ts';
+import { connectionText, durationText, listText, placeName, verdictText } from './quote.ts';
 
 const rule = 'proxy-not-listening';
 
@@ -51,7 +51,7 @@ function describe({ subjects }: FindingNamespace, subject: Subject, port: number
     proof.push(
       listeners.length === 0
         ? `The listing of sockets shows nothing on port ${port}.`
-        : `The listing of sockets shows ${listeners.map(socketText).join(', ')}: not at that moment.`,
+        : `The listing of sockets shows ${listText(listeners.map(socketText))}: not at that moment.`,
     );
   if (earlier !== undefined) proof.push(`The last connection that the same port took before began at ${earlier.record.first}.`);
   if (later !== undefined)

@@ -53,6 +53,11 @@ export function plural(count: number, one: string, many = `${one}s`): string {
   return `${count} ${count === 1 ? one : many}`;
 }
 
+/** Things named one after the other; of many the first ones, and how many more. */
+export function listText(names: readonly string[], most = 8): string {
+  return names.length <= most ? names.join(', ') : `${names.slice(0, most).join(', ')} and ${names.length - most} more`;
+}
+
 /** Milliseconds of the Unix epoch, when the first packet was seen. */
 export function beganMs({ base, flow }: Subject): number {
   return base.epochSeconds * 1000 + flow.firstNs / 1e6;

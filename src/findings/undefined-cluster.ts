@@ -3,7 +3,7 @@ import { parseClusterName, serviceOfHost } from '../istio/cluster-name.ts';
 import { askedText, cameTrue, type Decided, decidedAs, wayText } from './decisions.ts';
 import { Drafts, type FindingText } from './drafts.ts';
 import type { Finding } from './finding.ts';
-import { placeName } from './quote.ts';
+import { listText, placeName } from './quote.ts';
 
 const rule = 'undefined-cluster';
 
@@ -44,7 +44,7 @@ function describe(decided: Decided, cluster: string): FindingText {
       wayText(decided),
       others.length === 0
         ? 'Its configuration has no cluster for this host and port.'
-        : `Its configuration has for this host and port: ${others.slice(0, 8).join(', ')}.`,
+        : `Its configuration has for this host and port: ${listText(others)}.`,
     ],
     fix: isSubset
       ? `Define the subset "${name.subset}" in a DestinationRule for ${name.host}, or take it out of the VirtualService.`
