@@ -20,6 +20,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import('./replay.ts')).describeReplay,
   },
   {
+    name: 'show',
+    summary: 'records that were saved before, in any format, with all filters',
+    load: async () => (await import('./show.ts')).describeShow,
+  },
+  {
     name: 'explain',
     summary: 'the whole way of a connection that need not exist, through rules and Envoy',
     load: async () => (await import('./explain.ts')).describeExplain,

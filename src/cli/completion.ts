@@ -1,5 +1,6 @@
 /** `sidetrace completion bash|zsh|fish`: a script that the shell reads, made from the commands themselves. */
 import type { Command, Option } from 'commander';
+import { timeFormats } from '../output/sink.ts';
 import { sinks } from '../output/sinks.ts';
 import type { Describe } from './commands.ts';
 import { type CommandEntry, commands } from './commands.ts';
@@ -53,7 +54,11 @@ async function completed(entry: CommandEntry): Promise<Completed> {
 /** Values that an option takes, where there are a few; `files`: a path. */
 function valuesOf(command: string, option: Option): readonly string[] | 'files' | 'free' {
   if (!option.required && !option.optional) return [];
-  if (option.long === '--format') return command === 'replay' ? [...sinks.map(({ name }) => name), 'pcapng'] : ['text', 'json'];
+  if (option.long === '--format') {
+    const records = sinks.map(({ name }) => name);
+    return command === 'replay' ? [...records, 'pcapng'] : command === 'show' ? records : ['text', 'json'];
+  }
+  if (option.long === '--time-format') return timeFormats;
   if (option.long === '--color') return ['auto', 'always', 'never'];
   return /<FILE(\|-)?>|<RECORDING>/.test(option.flags) ? 'files' : 'free';
 }

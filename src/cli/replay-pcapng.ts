@@ -20,11 +20,11 @@ import { expandRecording } from '../source/recording.ts';
 import type { FrameSource } from '../source/source.ts';
 import { SourceBase } from '../source/source-base.ts';
 import { type DestinationOptions, openDestination } from './destination.ts';
+import { drive, exitCode } from './drive.ts';
 import { type ExitCode, LOST } from './exit-code.ts';
 import { complain, InputError } from './failure.ts';
 import { podLabels } from './pod-labels.ts';
 import { Progress } from './progress.ts';
-import { drive, exitCode } from './replay.ts';
 import { version } from './version.ts';
 
 const SPOOL_CHUNK = 1024 * 1024;

@@ -204,13 +204,20 @@ function extension({ kind, flow, path }: HubbleEvent): object {
           },
           translated: flow.translated,
           owner: flow.owner,
-          rule: flow.rule,
+          rule: ordered(flow.rule),
           envoy: flow.envoy,
           tls: flow.tls,
           rttMs: flow.tcp?.rttMs,
           paths: flow.paths,
         };
   return { '@type': STRUCT, value };
+}
+
+/** The same text whatever the order in which the fields were set. */
+function ordered(rule: FlowRecord['rule']): object | undefined {
+  if (rule === undefined) return undefined;
+  const { verdict, port, evidence, reason, steps } = rule;
+  return { verdict, port, evidence, reason, steps };
 }
 
 /** The nearest of Hubble's sources: the capture ring, or our own queues. Source: flow.proto LostEventSource. */

@@ -6,6 +6,7 @@
  */
 import type { AnyRecord, FlowRecord, Peer } from '../record/record.ts';
 import { JsonBytes } from './json-bytes.ts';
+import { rowFields } from './rows.ts';
 import type { Sink, SinkFormat } from './sink.ts';
 import type { Writer } from './writer.ts';
 
@@ -81,7 +82,7 @@ export class JsonSink implements Sink {
 
   write(record: AnyRecord): void {
     if (record.type === 'flow') this.#flow(record);
-    else this.#out.value(record);
+    else this.#out.value(inOrder(record));
     this.#out.raw('\n');
     if (this.#out.position >= CHUNK_BYTES) this.#flush();
   }
@@ -223,6 +224,14 @@ export class JsonSink implements Sink {
       this.#shared.set(value, text);
     } else this.#out.encoded(text);
   }
+}
+
+/** A record whose fields stand in the order of record.ts, whatever the order in which they were set; what no table names comes last. */
+function inOrder(record: AnyRecord): object {
+  const values = record as unknown as { readonly [field: string]: unknown };
+  const ordered: { [field: string]: unknown } = { type: record.type };
+  for (const field of rowFields[record.type]) if (values[field] !== undefined) ordered[field] = values[field];
+  return Object.assign(ordered, record);
 }
 
 function writePeer(out: JsonBytes, peer: Peer): void {

@@ -86,21 +86,39 @@ export function rowOf(record: AnyRecord): unknown[] {
 
 const FIELD = /^[A-Za-z]+(\.[A-Za-z]+)*$/;
 
-/** The record that a row stands for; `fields` as the hello named them. Fields that a newer writer added keep their names. */
-export function recordOf(type: AnyRecord['type'], row: readonly unknown[], fields: readonly string[] = rowFields[type]): AnyRecord {
-  const record: { [key: string]: unknown } = { type };
-  for (let i = 0; i < row.length && i < fields.length; i++) {
-    const value = row[i];
-    if (value === null || value === undefined) continue;
-    // Field names come from whoever wrote the stream: nothing of Object.prototype may be reached by them.
-    if (!FIELD.test(fields[i]!)) continue;
-    const keys = fields[i]!.split('.');
-    let at = record;
-    for (const key of keys.slice(0, -1)) {
-      if (!Object.hasOwn(at, key) || typeof at[key] !== 'object') at[key] = {};
-      at = at[key] as { [key: string]: unknown };
+/** Makes a record of a row. Values are not looked at: record-shape.ts does that. */
+export type RowReader = (row: readonly unknown[]) => AnyRecord;
+
+/** A reader of rows whose fields come in this order, as the hello named them. Fields that a newer writer added keep their names. */
+export function rowReader(type: AnyRecord['type'], fields: readonly string[] = rowFields[type]): RowReader {
+  // Field names come from whoever wrote the stream: nothing of Object.prototype may be reached by them.
+  const paths = fields.map((field) => (FIELD.test(field) ? field.split('.') : undefined));
+  return (row) => {
+    const record: { [key: string]: unknown } = { type };
+    const length = Math.min(row.length, paths.length);
+    for (let i = 0; i < length; i++) {
+      const value = row[i];
+      const path = paths[i];
+      if (value === null || value === undefined || path === undefined) continue;
+      const deepest = path.length - 1;
+      let at = record;
+      for (let k = 0; k < deepest; k++) {
+        const key = path[k]!;
+        const inner = Object.hasOwn(at, key) ? at[key] : undefined;
+        if (typeof inner === 'object' && inner !== null) at = inner as { [key: string]: unknown };
+        else {
+          const made: { [key: string]: unknown } = {};
+          at[key] = made;
+          at = made;
+        }
+      }
+      at[path[deepest]!] = value;
     }
-    at[keys.at(-1)!] = value;
-  }
-  return record as unknown as AnyRecord;
+    return record as unknown as AnyRecord;
+  };
+}
+
+/** The record that a row stands for; see {@link rowReader}. */
+export function recordOf(type: AnyRecord['type'], row: readonly unknown[], fields: readonly string[] = rowFields[type]): AnyRecord {
+  return rowReader(type, fields)(row);
 }
