@@ -18,6 +18,8 @@ export type NameEnd = number | 'cut' | 'bad';
  * a backslash; with the offset after it. Pointers must point backwards, so that a name ends; names above 255 octets and labels of unknown kinds are `bad`.
  */
 export function decodeName(bytes: Uint8Array, start: number, end: number, at: number): { text: string; next: number } | 'cut' | 'bad' {
+  const plain = decodePlainName(bytes, end, at);
+  if (plain !== undefined) return plain;
   let text = '';
   let octets = 1;
   let next = -1;
@@ -42,6 +44,27 @@ export function decodeName(bytes: Uint8Array, start: number, end: number, at: nu
     text += escapeLabel(bytes, pos + 1, pos + 1 + length);
     pos += 1 + length;
   }
+}
+
+const plainText = Buffer.alloc(MAX_NAME_OCTETS);
+
+/** Most names: labels of printable characters, none of which needs an escape, without a pointer, and wholly there. */
+function decodePlainName(bytes: Uint8Array, end: number, at: number): { text: string; next: number } | undefined {
+  let length = 0;
+  let pos = at;
+  for (;;) {
+    if (pos >= end) return undefined;
+    const next = pos + 1 + bytes[pos]!;
+    if (next === pos + 1) break;
+    if (next - pos > 64 || next > end || length + next - pos > MAX_NAME_OCTETS - 2) return undefined;
+    if (length > 0) plainText[length++] = 0x2e;
+    for (pos++; pos < next; pos++) {
+      const byte = bytes[pos]!;
+      if (byte <= 0x20 || byte >= 0x7f || byte === 0x2e || byte === 0x5c) return undefined;
+      plainText[length++] = byte;
+    }
+  }
+  return length === 0 ? undefined : { text: plainText.toString('latin1', 0, length), next: pos + 1 };
 }
 
 /** The offset after the name at `at`, without following pointers. */

@@ -77,10 +77,10 @@ export function decodeDns(bytes: Uint8Array, start: number, end: number, wireEnd
   const opcode = (flags >> 11) & 15;
   const questions = half(bytes, start + 4);
   const answerCount = half(bytes, start + 6);
-  const message = { id: half(bytes, start), response, opcode, truncated: (flags & 0x0200) !== 0, answerCount };
 
   let at = start + DNS_HEADER_LEN;
-  let question: { question: string; kind: string } | undefined;
+  let question: string | undefined;
+  let kind = '';
   for (let i = 0; i < questions && at !== -1; i++) {
     const name = i === 0 ? decodeName(bytes, start, end, at) : skipName(bytes, end, at);
     if (name === 'bad' || (name === 'cut' && end >= wireEnd)) return undefined;
@@ -89,7 +89,10 @@ export function decodeDns(bytes: Uint8Array, start: number, end: number, wireEnd
       if (end >= wireEnd) return undefined;
       at = -1;
     } else {
-      if (typeof name === 'object') question = { question: name.text, kind: dnsTypeName(half(bytes, next)) };
+      if (typeof name === 'object') {
+        question = name.text;
+        kind = dnsTypeName(half(bytes, next));
+      }
       at = next + 4;
     }
   }
@@ -97,7 +100,21 @@ export function decodeDns(bytes: Uint8Array, start: number, end: number, wireEnd
   const additional = half(bytes, start + 10);
   const records = readRecords(bytes, start, end, at, opcode === OPCODE_UPDATE ? 0 : answerCount, answerCount + authorities + additional);
   const rcode = response ? rcodeName(flags & 15, records, answerCount, additional) : undefined;
-  return { ...message, ...question, ...(rcode === undefined ? {} : { rcode }), answers: records.answers, complete: records.complete };
+  const message: { -readonly [field in keyof DnsMessage]: DnsMessage[field] } = {
+    id: half(bytes, start),
+    response,
+    opcode,
+    answers: records.answers,
+    answerCount,
+    truncated: (flags & 0x0200) !== 0,
+    complete: records.complete,
+  };
+  if (question !== undefined) {
+    message.question = question;
+    message.kind = kind;
+  }
+  if (rcode !== undefined) message.rcode = rcode;
+  return message;
 }
 
 /** As {@link decodeDns}, for a message behind the two length bytes that TCP has; one that goes on in later segments is cut. Source: RFC 1035 section 4.2.2. */
