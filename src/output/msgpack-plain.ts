@@ -90,13 +90,25 @@ export class MsgpackPlain {
   }
 
   /** Nils up to ICMP and DNS, and these. */
-  #rest(out: MsgpackBytes, flow: PlainFlow): number {
+  #rest(out: MsgpackBytes, { icmp, dns }: PlainFlow): number {
     for (let i = REASON_END; i < ICMP; i++) out.nil();
-    if (flow.icmp === undefined) out.nil();
-    else out.value(flow.icmp);
-    if (flow.dns === undefined) return ICMP + 1;
+    if (icmp === undefined) out.nil();
+    else out.value(icmp);
+    if (dns === undefined) return ICMP + 1;
     for (let i = ICMP + 1; i < DNS; i++) out.nil();
-    out.value(flow.dns);
+    out.map(2 + (dns.rcode === undefined ? 0 : 1) + (dns.answers === undefined ? 0 : 1));
+    out.text('question');
+    out.text(dns.question);
+    out.text('kind');
+    out.text(dns.kind);
+    if (dns.rcode !== undefined) {
+      out.text('rcode');
+      out.text(dns.rcode);
+    }
+    if (dns.answers === undefined) return DNS + 1;
+    out.text('answers');
+    out.array(dns.answers.length);
+    for (let i = 0; i < dns.answers.length; i++) out.text(dns.answers[i]!);
     return DNS + 1;
   }
 
