@@ -67,7 +67,13 @@ export function findProxyPorts(world: World, rules: readonly RulesHeld[]): Proxy
     }
     for (const source of bindAddresses(config)) bind.add(source);
   }
-  const hasProxy = captures || world.envoy !== undefined || proxyProcess(world);
+  // Without its configuration Envoy's own list of sockets tells the ports at least.
+  if (world.envoy === undefined)
+    for (const { addresses } of world.listeners ?? [])
+      for (const bound of addresses)
+        if (bound.kind === 'socket' && !inbound.has(bound.port) && !outbound.has(bound.port) && !well.has(bound.port))
+          listening.add(bound.port);
+  const hasProxy = captures || world.envoy !== undefined || (world.listeners?.length ?? 0) > 0 || proxyProcess(world);
   if (admin.size === 0 && hasProxy) admin.add(ADMIN);
   if (hasProxy) for (const address of INBOUND_BIND) bind.add(address);
   return {

@@ -440,11 +440,11 @@ export function parseConfigDump(input: JsonInput, meta: ConfigMeta): EnvoyConfig
 }
 
 /**
- * Adds endpoints, health and counters from /clusters?format=json.
+ * Reads /clusters?format=json: one entry for each cluster, by its name.
  *
  * @throws {EnvoyConfigError} when it is something else
  */
-export function addClusters(config: EnvoyConfig, input: JsonInput): EnvoyConfig {
+export function parseClusters(input: JsonInput): ReadonlyMap<string, JsonPart> {
   const text = readJson(input, { what: "Envoy's /clusters", unitDepth: 3 });
   const root = rootOf(text)?.fields;
   if (root === undefined || !root.isList('cluster_statuses'))
@@ -456,7 +456,16 @@ export function addClusters(config: EnvoyConfig, input: JsonInput): EnvoyConfig 
     const name = status.fields.text('name');
     if (name !== undefined) statuses.set(name, status);
   }
-  return config.withClusters(statuses);
+  return statuses;
+}
+
+/**
+ * Adds endpoints, health and counters from /clusters?format=json.
+ *
+ * @throws {EnvoyConfigError} when it is something else
+ */
+export function addClusters(config: EnvoyConfig, input: JsonInput): EnvoyConfig {
+  return config.withClusters(parseClusters(input));
 }
 
 /**

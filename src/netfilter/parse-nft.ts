@@ -3,6 +3,7 @@
  * Source: libnftables-json(5), nft(8).
  */
 
+import { JsonText, JsonTextError } from '../net/json-text.ts';
 import { formatRule } from './nft-format.ts';
 import { isObject, type Json, type JsonObject, number, onlyKey, text as textOf } from './nft-json.ts';
 import type { FindSet } from './nft-match.ts';
@@ -47,25 +48,32 @@ export function parseNft(text: string): RuleSet {
   return begin === '{' || begin === '[' ? build(fromJson(text)) : build(parseNftText(text));
 }
 
-function fromJson(text: string): NftCommand[] {
-  let parsed: Json;
+const encoder = new TextEncoder();
+/** `{"nftables": [{…}]}`: commands are read one at a time. */
+const COMMAND_DEPTH = 3;
+
+function openJson(text: string): JsonText {
   try {
-    parsed = JSON.parse(text) as Json;
+    return new JsonText(encoder.encode(text), { what: 'the nft rules', unitDepth: COMMAND_DEPTH });
   } catch (error) {
-    throw new RulesSyntaxError(
-      `Cannot read the nft rules: the text must be JSON, it is not: ${error instanceof Error ? error.message.slice(0, 120) : ''}`,
-    );
+    if (!(error instanceof JsonTextError)) throw error;
+    throw new RulesSyntaxError(`Cannot read the nft rules: the text must be JSON, it is not: ${error.state}`);
   }
-  const list = isObject(parsed) ? parsed.nftables : undefined;
-  if (!Array.isArray(list)) {
-    const keys = isObject(parsed) ? Object.keys(parsed).slice(0, 5).join(', ') : typeof parsed;
-    throw new RulesSyntaxError(
-      `Cannot read the nft rules: the JSON must hold a list "nftables", it holds ${keys === '' ? 'nothing' : `"${keys}"`}`,
-    );
+}
+
+function fromJson(text: string): NftCommand[] {
+  const json = openJson(text);
+  const members = json.members(json.start);
+  const list = members.get('nftables');
+  if (list === undefined || json.kind(list) !== 'list') {
+    const names = [...members.keys()].slice(0, 5).join(', ').slice(0, 200);
+    const state = json.kind(json.start) === 'object' ? (names === '' ? 'nothing' : `"${names}"`) : `a ${json.kind(json.start)}`;
+    throw new RulesSyntaxError(`Cannot read the nft rules: the JSON must hold a list "nftables", it holds ${state}`);
   }
   const commands: NftCommand[] = [];
-  for (const object of list) {
-    if (!isObject(object)) continue;
+  for (const at of json.items(list)) {
+    if (json.kind(at) !== 'object') continue;
+    const object = json.build(at) as JsonObject;
     const command = onlyKey(object);
     const verb = command?.key;
     if ((verb === 'add' || verb === 'insert' || verb === 'flush' || verb === 'delete' || verb === 'create') && isObject(command?.value))

@@ -3,14 +3,15 @@
  * sentence, and the world goes on without it.
  */
 import { BuiltValues } from '../envoy/built-values.ts';
-import { addClusters, addServerInfo, type EnvoyConfig, parseConfigDump } from '../envoy/config.ts';
+import { addClusters, addServerInfo, type EnvoyConfig, parseClusters, parseConfigDump } from '../envoy/config.ts';
 import { EnvoyHistory } from '../envoy/history.ts';
+import { type ListenerStatus, parseListeners } from '../envoy/listener-status.ts';
 import type { KubeNames } from '../kube/names.ts';
 import { canonicalIp, isLoopback } from '../net/address.ts';
 import type { TextSource } from '../net/json-text.ts';
 import { TextRoom } from '../net/text-room.ts';
 import { parseTimeNs, type TimeBase } from '../net/time.ts';
-import { parseConntrack, parseConntrackEvents } from '../netfilter/conntrack.ts';
+import { type ConntrackEntry, parseConntrack, parseConntrackEvents } from '../netfilter/conntrack.ts';
 import { type IpRule, parseIpRules } from '../netfilter/ip-rule.ts';
 import { parseIptables } from '../netfilter/parse-iptables.ts';
 import { parseNft, withoutRepeated } from '../netfilter/parse-nft.ts';
@@ -68,6 +69,10 @@ export class ConfigRoom {
 }
 
 const decoder = new TextDecoder();
+const NO_ROUTING: readonly IpRule[] = [];
+
+/** Of what a parser says. */
+const MESSAGE_LENGTH = 800;
 
 interface RulesKind {
   readonly kind: WorldFileKind;
@@ -97,10 +102,11 @@ export class RecordedWorld implements World {
   #rules: Map<RulesKind, History<readonly RuleSet[]>> | undefined;
   #routing: Map<4 | 6, History<readonly IpRule[]>> | undefined;
   readonly #held = new Map<string, RulesHeld>();
-  readonly #numbers = new Map<readonly RuleSet[], number>();
+  readonly #numbers = new Map<object, number>();
   #conntrack: ConntrackView | undefined | null = null;
   #sockets: SocketView | undefined | null = null;
   #envoy: EnvoyHistory | undefined | null = null;
+  #listeners: readonly ListenerStatus[] | undefined | null = null;
 
   /** @param addresses of the namespace where `scope.interfaces` does not tell them */
   constructor(
@@ -160,7 +166,7 @@ export class RecordedWorld implements World {
     }
     if (parts.length === 0) return undefined;
     const routing = this.#routingAt(family, timeNs);
-    const key = `${family} ${parts.map(({ held }) => `${this.#numberOf(held.snapshot.value)}${held.later ? '+' : ''}`).join(' ')}`;
+    const key = `${family} ${parts.map(({ held }) => `${this.#numberOf(held.snapshot.value)}${held.later ? '+' : ''}`).join(' ')} by ${this.#numberOf(routing)}`;
     let rules = this.#held.get(key);
     if (rules === undefined) {
       const iptables = parts.filter((part) => !part.native).flatMap((part) => part.held.snapshot.value);
@@ -179,11 +185,11 @@ export class RecordedWorld implements World {
     return rules;
   }
 
-  #numberOf(sets: readonly RuleSet[]): number {
-    let number = this.#numbers.get(sets);
+  #numberOf(thing: object): number {
+    let number = this.#numbers.get(thing);
     if (number === undefined) {
       number = this.#numbers.size;
-      this.#numbers.set(sets, number);
+      this.#numbers.set(thing, number);
     }
     return number;
   }
@@ -209,6 +215,17 @@ export class RecordedWorld implements World {
     return this.#sockets;
   }
 
+  /** Where Envoy listens, by /listeners; `undefined` when it was not recorded. The last reading counts. */
+  get listeners(): readonly ListenerStatus[] | undefined {
+    if (this.#listeners === null) {
+      const found = this.#readings('listeners').flatMap(
+        ({ value }) => this.#triedJson('the listeners', value, (input) => [parseListeners(input)]) ?? [],
+      );
+      this.#listeners = found.at(-1);
+    }
+    return this.#listeners;
+  }
+
   get envoy(): EnvoyHistory | undefined {
     if (this.#envoy === null) this.#envoy = this.#readEnvoy();
     return this.#envoy;
@@ -220,10 +237,19 @@ export class RecordedWorld implements World {
     } catch (error) {
       if (!(error instanceof SyntaxError)) throw error;
       this.problems.push(
-        `${what} of "${this.pod === undefined ? this.netns : `${this.pod.namespace}/${this.pod.name}`}": ${error.message}`,
+        `${what} of "${this.pod === undefined ? this.netns : `${this.pod.namespace}/${this.pod.name}`}": ${error.message.slice(0, MESSAGE_LENGTH)}`,
       );
       return undefined;
     }
+  }
+
+  /** Nothing of a text that should hold something could be read. */
+  #complain(what: string, wish: string, text: string): void {
+    const first = /^(?!\s*(?:#|conntrack v))[^\n]*\S[^\n]*/m.exec(text)?.[0];
+    if (first !== undefined)
+      this.#tried(what, () => {
+        throw new SyntaxError(`Cannot read any line of it: ${wish} is wanted, ${JSON.stringify(first.trim().slice(0, 80))} is there`);
+      });
   }
 
   #readRules(): Map<RulesKind, History<readonly RuleSet[]>> {
@@ -254,17 +280,32 @@ export class RecordedWorld implements World {
     this.#routing ??= new Map(
       ([4, 6] as const).map((f) => [
         f,
-        new History(this.texts('ip-rule', f === 4 ? 'ipv4' : 'ipv6').map((text) => ({ ...text, value: parseIpRules(text.value) }))),
+        new History(
+          this.texts('ip-rule', f === 4 ? 'ipv4' : 'ipv6').map((text) => {
+            const value = parseIpRules(text.value);
+            if (value.length === 0) this.#complain('the ip-rule', 'a rule such as "32766: from all lookup main"', text.value);
+            return { ...text, value };
+          }),
+        ),
       ]),
     );
-    return this.#routing.get(family)?.at(timeNs)?.snapshot.value ?? [];
+    return this.#routing.get(family)?.at(timeNs)?.snapshot.value ?? NO_ROUTING;
   }
 
   #readConntrack(): ConntrackView | undefined {
     if (!this.has('conntrack', 'conntrack-events')) return undefined;
-    const dumps = this.texts('conntrack').flatMap(({ value }) => parseConntrack(value).entries);
-    const events = this.texts('conntrack-events').flatMap(({ value }) => parseConntrackEvents(value).events.map((event) => event.entry));
-    return new ConntrackView([...dumps, ...events]);
+    const entries: ConntrackEntry[] = [];
+    for (const { value } of this.texts('conntrack')) {
+      const read = parseConntrack(value);
+      if (read.entries.length === 0) this.#complain('the conntrack table', 'an entry such as "tcp 6 100 ESTABLISHED src=…"', value);
+      for (const entry of read.entries) entries.push(entry);
+    }
+    for (const { value } of this.texts('conntrack-events')) {
+      const read = parseConntrackEvents(value);
+      if (read.events.length === 0) this.#complain('the conntrack events', 'an event such as "[NEW] tcp 6 120 SYN_SENT src=…"', value);
+      for (const { entry } of read.events) entries.push(entry);
+    }
+    return new ConntrackView(entries);
   }
 
   #readEnvoy(): EnvoyHistory | undefined {
@@ -279,7 +320,10 @@ export class RecordedWorld implements World {
       const config = read.get(name);
       if (config !== undefined) configs.push(config.readAt === dump.readAt ? config : config.readAgain(dump.readAt));
     }
-    return configs.length === 0 ? undefined : new EnvoyHistory(configs);
+    if (this.has('config_dump')) return configs.length === 0 ? undefined : new EnvoyHistory(configs);
+    // Endpoints alone decide nothing; but a file that is no /clusters is not passed over in silence.
+    for (const { value } of clusters) this.#triedJson('the clusters', value, parseClusters);
+    return undefined;
   }
 
   #readConfig(

@@ -3,6 +3,7 @@
  * Parts are read when they are first asked for.
  */
 import type { EnvoyHistory } from '../envoy/history.ts';
+import type { ListenerStatus } from '../envoy/listener-status.ts';
 import type { KubeNames } from '../kube/names.ts';
 import type { IpRule } from '../netfilter/ip-rule.ts';
 import type { RuleSet } from '../netfilter/rule-set.ts';
@@ -46,6 +47,8 @@ export interface World extends Scope {
   readonly sockets: SocketView | undefined;
   /** `undefined` when no configuration was recorded. */
   readonly envoy: EnvoyHistory | undefined;
+  /** Where Envoy listens, by /listeners; `undefined` when it was not recorded. */
+  readonly listeners: readonly ListenerStatus[] | undefined;
   readonly names: KubeNames;
   /** What could not be read, a sentence each. */
   readonly problems: readonly string[];
