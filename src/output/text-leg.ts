@@ -87,9 +87,8 @@ export function ruleDetails(rule: RuleVerdict, { palette, why }: SinkOptions): D
   const last = rule.steps.at(-1);
   const named = last === undefined ? '' : `${escapeText(`${last.table} ${last.chain}`)}${palette.dim('/')}${last.index}`;
   const sure = last === undefined ? palette.dim('· no rule matched') : `by ${named}`;
-  const by = stepsAreComplete(rule)
-    ? sure
-    : palette.dim(last === undefined ? '· by a rule that is not known' : `· by a rule after ${named}`);
+  const partly = palette.dim(last === undefined ? '· by a rule that is not known' : `· by a rule after ${named}`);
+  const by = rule.reason === 'no-rules' ? '' : ` ${stepsAreComplete(rule) ? sure : partly}`;
   const port = rule.port === undefined ? '' : ` ${palette.yellow(String(rule.port))}`;
   const verdict =
     rule.verdict === 'DROP'
@@ -97,7 +96,7 @@ export function ruleDetails(rule: RuleVerdict, { palette, why }: SinkOptions): D
       : rule.verdict === 'unknown'
         ? palette.yellow(rule.verdict)
         : palette.green(rule.verdict);
-  const details = [{ label: 'rule', value: `${verdict}${port} ${by}${grade(rule.evidence, rule.reason, palette)}` }];
+  const details = [{ label: 'rule', value: `${verdict}${port}${by}${grade(rule.evidence, rule.reason, palette)}` }];
   if (why)
     for (const step of rule.steps)
       details.push({

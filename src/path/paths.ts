@@ -10,6 +10,7 @@ import { formatTime } from '../net/time.ts';
 import { idOf } from '../record/id.ts';
 import type { Decision, PathJoin, PathLeg, PathRecord, RequestRecord } from '../record/record.ts';
 import type { Redaction } from '../record/redact.ts';
+import { bareRequestPaths } from './bare-requests.ts';
 import { Counterparts, followingHop } from './chain.ts';
 import { cameFromUpstream, originalPath } from './fit.ts';
 import type { Hop } from './hop.ts';
@@ -127,7 +128,7 @@ class Assembly {
       if (this.#told.has(subject) && (!this.#mayGoOn.has(subject) || this.#openTold.has(subject))) continue;
       const departure = this.#counterparts.departureOf(subject);
       if (departure !== undefined && !this.#told.has(departure.subject)) continue;
-      records.push(this.#single(subject));
+      records.push(...bareRequestPaths(this.#single(subject), subject, this.#redaction));
     }
     return records;
   }
