@@ -56,7 +56,7 @@ export function explainRuleSet(ruleSet: RuleSet): ExplainedTable[] {
       name: table.name,
       family: table.family,
       words: tableWords(table),
-      chains: chains.map((chain) => explainChain(table, chain, callers.get(chain.name) ?? [], ports, never)),
+      chains: chains.map((chain) => explainChain(table, chain, callers.get(chain.name) ?? NOBODY, ports, never)),
     };
   });
 }
@@ -64,7 +64,7 @@ export function explainRuleSet(ruleSet: RuleSet): ExplainedTable[] {
 function explainChain(
   table: Table,
   chain: Chain,
-  callers: readonly string[],
+  callers: ReadonlySet<string>,
   ports: CapturePorts,
   never: ReadonlyMap<string, NeverMatch>,
 ): ExplainedChain {
@@ -88,17 +88,21 @@ function explainChain(
   };
 }
 
-function callersIn(table: Table): Map<string, string[]> {
-  const callers = new Map<string, string[]>();
+function callersIn(table: Table): Map<string, Set<string>> {
+  const callers = new Map<string, Set<string>>();
   for (const chain of table.chains)
     for (const rule of chain.rules) {
       if (rule.target?.kind !== 'jump') continue;
       const name = (rule.target as JumpTarget).chain;
-      const list = callers.get(name) ?? [];
-      if (!list.includes(chain.name)) callers.set(name, [...list, chain.name]);
+      const list = callers.get(name);
+      if (list === undefined) callers.set(name, new Set([chain.name]));
+      else list.add(chain.name);
     }
   return callers;
 }
+
+const NOBODY: ReadonlySet<string> = new Set();
+const MAX_CALLERS_TOLD = 8;
 
 const purposes: readonly (readonly [RegExp, string])[] = [
   [/(?:^|-)raw$/, 'asked first, before connection tracking, for every packet'],
@@ -119,9 +123,11 @@ const moments = {
   POSTROUTING: 'for packets that leave',
 } as const;
 
-function chainWords({ hook, policy }: Chain, callers: readonly string[]): string {
+function chainWords({ hook, policy }: Chain, callers: ReadonlySet<string>): string {
   if (hook !== undefined) return `asked ${moments[hook]}; what no rule decides is ${policy === 'DROP' ? 'dropped' : 'let pass'}`;
-  return callers.length === 0 ? 'no rule leads here' : `called from ${callers.join(', ')}`;
+  const told = [...callers].slice(0, MAX_CALLERS_TOLD);
+  const rest = callers.size - told.length;
+  return told.length === 0 ? 'no rule leads here' : `called from ${told.join(', ')}${rest === 0 ? '' : ` and ${rest} more`}`;
 }
 
 /**

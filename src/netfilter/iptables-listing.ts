@@ -33,6 +33,8 @@ export function isListing(text: string): boolean {
   return /^Chain \S+ \((?:policy |-?\d+ references)/m.test(text);
 }
 
+const MAX_LINE = 10_000;
+
 interface Layout {
   readonly numbers: boolean;
   readonly counters: boolean;
@@ -86,6 +88,8 @@ export function parseListing(text: string, options: { family?: Family; variant?:
         number,
       );
     }
+    if (line.length > MAX_LINE)
+      throw new RulesSyntaxError(`Cannot read the listing: a line must have at most ${MAX_LINE} characters, it has ${line.length}`, number);
     chain.lines.push({ text: line, number, layout });
     if (number > MAX_RULES)
       throw new RulesSyntaxError(`Cannot read the listing: it must have at most ${MAX_RULES} lines, it has more`, number);

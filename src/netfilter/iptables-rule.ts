@@ -34,6 +34,13 @@ export interface ParsedRule {
   readonly others: readonly (readonly Part[])[];
 }
 
+/** Parts of rules by what they say. */
+export type KnownParts = Map<string, Part>;
+
+const COUNTER: Part = { part: 'counter' };
+/** One line of addresses in lists stands for no more rules than this. */
+const MAX_RULES_OF_LINE = 4096;
+
 export class RuleError extends Error {}
 
 const generic: { readonly [option: string]: string } = {
@@ -115,9 +122,15 @@ function optionsOf(words: readonly Word[]): Option[] {
 /**
  * @param words  what follows `-A CHAIN`
  * @param chains is this the name of a chain of the table?
+ * @param known  parts that other rules of the text have, too: what is spelled alike is kept once
  * @throws {RuleError} when it is no rule; the message says what is wrong, without the line
  */
-export function parseRuleWords(words: readonly Word[], family: Family, chains: (name: string) => boolean): ParsedRule {
+export function parseRuleWords(
+  words: readonly Word[],
+  family: Family,
+  chains: (name: string) => boolean,
+  known: KnownParts = new Map(),
+): ParsedRule {
   const opened: Opened[] = [];
   const builtin: Match[] = [];
   const sources: AddressMatch[] = [];
@@ -213,9 +226,13 @@ export function parseRuleWords(words: readonly Word[], family: Family, chains: (
 
   const parts: Part[] = [];
   let comment: string | undefined;
+  const shared = (match: Match): Part => {
+    if (match.kind === 'comment') return { part: 'match', match };
+    return once(known, JSON.stringify(match), () => ({ part: 'match', match }));
+  };
   const add = (match: Match) => {
     if (match.kind === 'comment' && 'comment' in match) comment = String(match.comment);
-    parts.push({ part: 'match', match });
+    parts.push(shared(match));
   };
   for (const match of builtin) add(match);
   for (const one of opened) {
@@ -229,18 +246,20 @@ export function parseRuleWords(words: readonly Word[], family: Family, chains: (
       add(opaque);
     }
   }
-  parts.push({ part: 'counter' });
+  parts.push(COUNTER);
   if (target !== undefined) {
     const parsed = parseTarget(target, family, protocolSeen, chains);
     if (parsed.kind === 'opaque') unknown.push(`the target "${parsed.text}" is not known`);
-    parts.push({ part: 'target', target: parsed });
+    parts.push(once(known, `target ${JSON.stringify(parsed)}`, () => ({ part: 'target', target: parsed })));
   }
+  if (Math.max(1, sources.length) * Math.max(1, destinations.length) > MAX_RULES_OF_LINE)
+    throw new RuleError(`its addresses must make at most ${MAX_RULES_OF_LINE} pairs, they make ${sources.length * destinations.length}`);
   const pairs = (sources.length === 0 ? [undefined] : sources).flatMap((source) =>
     (destinations.length === 0 ? [undefined] : destinations).map((destination) =>
       [source, destination].filter((match) => match !== undefined),
     ),
   );
-  const all = pairs.map((addresses) => [...addresses.map((match) => ({ part: 'match', match }) as const), ...parts]);
+  const all = pairs.map((addresses) => [...addresses.map(shared), ...parts]);
   return {
     parts: all[0]!,
     others: all.slice(1),
@@ -249,6 +268,14 @@ export function parseRuleWords(words: readonly Word[], family: Family, chains: (
     ...(counters === undefined || Number.isNaN(counters.packets) ? {} : { counters }),
     ...(only === undefined ? {} : { only }),
   };
+}
+
+function once(known: KnownParts, key: string, make: () => Part): Part {
+  const found = known.get(key);
+  if (found !== undefined) return found;
+  const part = make();
+  known.set(key, part);
+  return part;
 }
 
 function addressBlock(text: string, family: Family, option: string): AddressBlock {

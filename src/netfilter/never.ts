@@ -36,7 +36,9 @@ const MAX_SEARCH = 5000;
 /** Chains longer than this are judged against their first rules only. */
 const MAX_TAKEN = 400;
 /** Of one table: comparisons of a rule with an earlier one. What comes after is not judged. */
-const MAX_COMPARED = 400_000;
+const MAX_COMPARED = 100_000;
+/** Of one table: ways kept. */
+const MAX_ALL_WAYS = 10_000;
 
 export function neverMatches(ruleSet: RuleSet): NeverMatch[] {
   return ruleSet.tables.flatMap((table) => new TableSearch(table).run());
@@ -47,6 +49,8 @@ class TableSearch {
   readonly #chains: ReadonlyMap<string, Chain>;
   readonly #callers = new Map<string, { chain: Chain; rule: Rule }[]>();
   readonly #ways = new Map<string, Way[] | 'too many'>();
+  readonly #taken = new Map<string, { readonly index: number; readonly taken: Taken }[]>();
+  #wayCount = 0;
   /** Rules of the table write marks: what an earlier rule saw need not hold later. */
   readonly #marksChange: boolean;
   #compared = 0;
@@ -129,12 +133,21 @@ class TableSearch {
   }
 
   #takenBefore(chain: Chain, rule: Rule): Taken[] {
-    const taken: Taken[] = [];
-    for (const earlier of chain.rules) {
-      if (earlier.index >= rule.index || taken.length >= MAX_TAKEN) break;
-      taken.push(...this.#takes(chain, earlier, true, 0));
+    let taken = this.#taken.get(chain.name);
+    if (taken === undefined) {
+      taken = [];
+      for (const each of chain.rules) {
+        if (taken.length >= MAX_TAKEN) break;
+        for (const one of this.#takes(chain, each, true, 0)) taken.push({ index: each.index, taken: one });
+      }
+      this.#taken.set(chain.name, taken);
     }
-    return taken;
+    const before: Taken[] = [];
+    for (const each of taken) {
+      if (each.index >= rule.index) break;
+      before.push(each.taken);
+    }
+    return before;
   }
 
   /** Which packets does the rule keep from going on in its chain? With `leaves`, RETURN and goto do so too. */
@@ -181,7 +194,7 @@ class TableSearch {
       const literals = this.#allConditions(caller, rule) ?? this.#conditions(caller, rule);
       const taken = this.#takenBefore(caller, rule);
       for (const way of before) {
-        if (ways.length >= MAX_WAYS) return 'too many';
+        if (ways.length >= MAX_WAYS || ++this.#wayCount > MAX_ALL_WAYS) return 'too many';
         ways.push({ hook: way.hook, literals: [...way.literals, ...literals], taken: [...way.taken, ...taken].slice(0, MAX_TAKEN) });
       }
     }

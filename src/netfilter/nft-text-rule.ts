@@ -57,11 +57,14 @@ const CT_KEYS = new Set([
   'l3proto',
 ]);
 
+const MAX_PARENTHESES = 16;
+
 class Unread extends Error {}
 
 class RuleReader {
   readonly #tokens: readonly Token[];
   #at = 0;
+  #parentheses = 0;
   readonly expressions: Json[] = [];
   comment: string | undefined;
 
@@ -260,6 +263,7 @@ class RuleReader {
 
   #operand(): Json {
     if (this.#take('(')) {
+      if (++this.#parentheses > MAX_PARENTHESES) throw new Unread();
       const inner = this.#arithmetic(0);
       if (!this.#take(')')) throw new Unread();
       return inner;

@@ -6,7 +6,7 @@
  */
 import type { Family } from '../net/address.ts';
 import { isListing, parseListing } from './iptables-listing.ts';
-import { parseRuleWords, RuleError } from './iptables-rule.ts';
+import { type KnownParts, parseRuleWords, RuleError } from './iptables-rule.ts';
 import {
   builtinChain,
   type Chain,
@@ -21,7 +21,7 @@ import {
   type Table,
   type Variant,
 } from './rule-set.ts';
-import { type RuleLine, splitWords, type Word } from './rule-words.ts';
+import { splitWords, type Word } from './rule-words.ts';
 
 export interface IptablesOptions {
   /** Absent: as the text says, else 4. */
@@ -44,10 +44,16 @@ interface ChainDraft {
   rules: Draft[];
 }
 
+/** What has been read of the whole text. */
+interface Counted {
+  rules: number;
+  inserted: number;
+  readonly known: KnownParts;
+}
+
 interface Line {
   readonly number: number;
-  readonly table: string;
-  readonly split: RuleLine;
+  /** Split again when it is read: the words of a whole file are many. */
   readonly raw: string;
 }
 
@@ -60,6 +66,7 @@ interface Section {
 
 /** Each insertion moves what stands behind it: more of them than anybody writes by hand are refused. */
 const MAX_INSERTED = 50_000;
+const MAX_LINE = 100_000;
 
 const COMMAND = /^(?:\S*[#$>%]\s*)?(?:sudo\s+)?(?:\/\S*\/)?(ip6?tables)(-legacy|-nft)?(-save|-restore)?(?=\s|$)/;
 
@@ -73,7 +80,7 @@ export function parseIptables(text: string, options: IptablesOptions = {}): Rule
   const mine = sections.filter((section) => section.family === undefined || section.family === family);
   const warnings: string[] = [];
   const tables = new Map<string, Table>();
-  const counted = { rules: 0, inserted: 0 };
+  const counted: Counted = { rules: 0, inserted: 0, known: new Map() };
   for (const section of mine)
     for (const [name, lines] of section.tables) {
       if (tables.has(name)) warn(warnings, `The table "${name}" comes more than once: the last one counts`);
@@ -147,6 +154,8 @@ function split(text: string): Section[] {
       if (section === undefined || section.family !== family)
         section = sections.find((one) => one.family === family) ?? begin(family, undefined);
     }
+    if (rest.length > MAX_LINE)
+      throw new RulesSyntaxError(`Cannot read the rules: a line must have at most ${MAX_LINE} characters, it has ${rest.length}`, number);
     const split = splitWords(rest);
     const named = tableOption(split.words);
     const first = split.words[0]?.text ?? '';
@@ -165,7 +174,7 @@ function split(text: string): Section[] {
       list = [];
       section.tables.set(into, list);
     }
-    list.push({ number, table: into, split, raw: rest });
+    list.push({ number, raw: rest });
   }
   if (
     sections.every(({ tables }) => tables.size === 0) &&
@@ -206,25 +215,15 @@ export function tableOfChains(named: ReadonlySet<string>): string {
 /** Rules with addresses tell the family; without any they serve either. */
 function guessFamily({ tables }: Section): Family | undefined {
   for (const lines of tables.values())
-    for (const { split } of lines) {
-      const { words } = split;
-      for (let i = 0; i + 1 < words.length; i++) {
-        if (!/^(?:-s|-d|--source|--destination|--src|--dst)$/.test(words[i]!.text)) continue;
-        const value = words[i + 1]!.text === '!' ? words[i + 2]?.text : words[i + 1]!.text;
-        if (value?.includes(':')) return 6;
-        if (value?.includes('.')) return 4;
-      }
+    for (const { raw } of lines) {
+      const value = /(?:^|\s)(?:-s|-d|--source|--destination|--src|--dst)\s+(?:!\s+)?(\S+)/.exec(raw)?.[1];
+      if (value?.includes(':')) return 6;
+      if (value?.includes('.')) return 4;
     }
   return undefined;
 }
 
-function readTable(
-  name: string,
-  lines: readonly Line[],
-  family: Family,
-  warnings: string[],
-  counted: { rules: number; inserted: number },
-): Table {
+function readTable(name: string, lines: readonly Line[], family: Family, warnings: string[], counted: Counted): Table {
   const chains = new Map<string, ChainDraft>();
   const chain = (chainName: string): ChainDraft => {
     let found = chains.get(chainName);
@@ -235,16 +234,9 @@ function readTable(
     return found;
   };
   const declared = new Set<string>();
-  for (const { split, raw } of lines) {
-    const words = split.words;
-    const first = words[0]?.text ?? '';
-    if (first.startsWith(':')) declared.add(first.slice(1) || (words[1]?.text ?? ''));
-    else {
-      const at = words.findIndex(({ text, quoted }) => !quoted && /^(?:-[NAI]|--new-chain|--append|--insert)$/.test(text));
-      if (at !== -1 && words[at + 1] !== undefined) declared.add(words[at + 1]!.text);
-    }
-    if (raw.length > 1_000_000)
-      throw new RulesSyntaxError(`Cannot read the rules: a line must be shorter than 1000000 characters, it has ${raw.length}`);
+  for (const { raw } of lines) {
+    const m = /^:\s*(\S+)|(?:^|\s)(?:-[NAI]|--new-chain|--append|--insert)\s+(\S+)/.exec(raw);
+    if (m !== null) declared.add((m[1] ?? m[2])!);
   }
   const isChain = (word: string) => declared.has(word) || builtinChain(name, word) !== undefined;
   for (const line of lines) readLine(line, family, chain, isChain, warnings, counted);
@@ -272,13 +264,14 @@ function countersOf(text: string | undefined): RuleCounters | undefined {
 }
 
 function readLine(
-  { number, split, raw }: Line,
+  { number, raw }: Line,
   family: Family,
   chain: (name: string) => ChainDraft,
   isChain: (name: string) => boolean,
   warnings: string[],
-  counted: { rules: number; inserted: number },
+  counted: Counted,
 ): void {
+  const split = splitWords(raw);
   let { words } = split;
   const fail = (why: string) => new RulesSyntaxError(`Cannot read the rule "${clip(raw)}": ${why}`, number);
   if (split.open) throw fail('a quotation must end in its line, it does not');
@@ -344,7 +337,7 @@ function readLine(
   const draft = chain(name);
   let parsed: ReturnType<typeof parseRuleWords>;
   try {
-    parsed = parseRuleWords(rest, family, isChain);
+    parsed = parseRuleWords(rest, family, isChain, counted.known);
   } catch (error) {
     throw error instanceof RuleError ? fail(error.message) : error;
   }
@@ -354,6 +347,7 @@ function readLine(
   const comment = parsed.comment ?? (split.comment === '' ? undefined : split.comment);
   const shared = { text, ...(comment === undefined ? {} : { comment }) };
   const counts = counters ?? parsed.counters;
+  counted.rules += parsed.others.length;
   const drafts = [parsed.parts, ...parsed.others].map((parts) => ({
     ...shared,
     parts,

@@ -26,6 +26,11 @@ import {
   type TableFamily,
 } from './rule-set.ts';
 
+/** Each insertion moves what stands behind it. */
+const MAX_INSERTED = 50_000;
+/** Deeper than this no rule of nft is nested. */
+const MAX_NESTING = 32;
+
 interface ChainDraft {
   name: string;
   hook: Hook | undefined;
@@ -93,6 +98,7 @@ function build(commands: readonly NftCommand[]): RuleSet {
   const tables = new Map<string, TableDraft>();
   const warnings: string[] = [];
   let rules = 0;
+  let inserted = 0;
   const table = (family: Json | undefined, name: Json | undefined): TableDraft => {
     const key = `${familyOf(family)} ${textOf(name) ?? ''}`;
     let found = tables.get(key);
@@ -143,6 +149,8 @@ function build(commands: readonly NftCommand[]): RuleSet {
       if (value.policy === 'accept' || value.policy === 'drop') draft.policy = value.policy === 'accept' ? 'ACCEPT' : 'DROP';
     } else if (one.key === 'rule') {
       if (++rules > MAX_RULES) throw new RulesSyntaxError(`Cannot read the nft rules: there must be at most ${MAX_RULES}, there are more`);
+      if ((verb === 'insert' || value.index !== undefined) && ++inserted > MAX_INSERTED)
+        throw new RulesSyntaxError(`Cannot read the nft rules: at most ${MAX_INSERTED} rules may be inserted, there are more`);
       place(chain(table(value.family, value.table), textOf(value.chain) ?? '').rules, value, verb === 'insert');
     }
   }
@@ -170,12 +178,18 @@ function finish(draft: TableDraft, warnings: string[]): Table {
   return { name: draft.name, family: draft.family, chains };
 }
 
+function nestedWithin(value: Json, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return true;
+  if (levels === 0) return false;
+  return Object.values(value).every((inner) => nestedWithin(inner, levels - 1));
+}
+
 function readRule(rule: JsonObject, index: number, findSet: FindSet, where: string, warnings: string[]): Rule {
   const expressions = Array.isArray(rule.expr) ? rule.expr : [];
   const parts: Part[] = [];
   let counters: RuleCounters | undefined;
   for (const expression of expressions) {
-    const part = nftPart(expression, findSet);
+    const part = nestedWithin(expression, MAX_NESTING) ? nftPart(expression, findSet) : nftPart({ unread: '(nested too deep)' }, findSet);
     parts.push(part);
     const one = onlyKey(expression);
     if (part.part === 'counter' && isObject(one?.value))
@@ -184,7 +198,9 @@ function readRule(rule: JsonObject, index: number, findSet: FindSet, where: stri
     if (opaque?.kind === 'opaque' && warnings.length < MAX_WARNINGS)
       warnings.push(`Rule ${index} of ${where}: "${opaque.text}" is not known`);
   }
-  const spelled = textOf(rule.text) ?? formatRule(expressions);
+  const spelled =
+    textOf(rule.text) ??
+    formatRule(expressions.map((expression) => (nestedWithin(expression, MAX_NESTING) ? expression : { unread: '(nested too deep)' })));
   const comment = textOf(rule.comment);
   return makeRule(index, spelled, parts, {
     ...(comment === undefined ? {} : { comment }),

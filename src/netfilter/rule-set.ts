@@ -75,7 +75,7 @@ export interface RuleSet {
 
 export const MAX_WARNINGS = 100;
 /** More rules than this in one text is not a rule set that a kernel answers in time; the reader stops there and says so. */
-export const MAX_RULES = 1_000_000;
+export const MAX_RULES = 200_000;
 
 /** The text is no rule set, or breaks off inside one. `line` counts from 1; absent where the text has no lines (JSON). */
 export class RulesSyntaxError extends SyntaxError {

@@ -5,6 +5,7 @@
 import type { Reason } from '../record/reason.ts';
 import type { RuleStep, Verdict } from '../record/record.ts';
 import type { BaseChain } from './base-chains.ts';
+import type { Match } from './match/match.ts';
 import { testMatch } from './matches.ts';
 import type { PacketState } from './packet-state.ts';
 import { protocolName } from './protocol-names.ts';
@@ -94,7 +95,7 @@ function walkChain({ table, chain: base }: BaseChain, packet: PacketState, outco
       continue;
     }
     if (--budget.rules < 0) return undecided(outcome, 'target-unknown', stepOf(table, chain, rule));
-    const end = runRule(table, chain, rule, packet, outcome);
+    const end = runRule(table, chain, rule, packet, outcome, budget);
     if (typeof end === 'string') {
       if (end === 'next') continue;
       if (end === 'sent') {
@@ -131,7 +132,12 @@ type RuleEnd =
   | { do: 'jump' | 'goto'; chain: string }
   | Stopped;
 
-function runRule(table: Table, chain: Chain, rule: Rule, packet: PacketState, outcome: Outcome): RuleEnd {
+/** A large set costs as much as some rules. */
+function costOf(match: { blocks?: readonly unknown[] } | Match): number {
+  return 'blocks' in match && match.blocks !== undefined ? match.blocks.length >>> 5 : 0;
+}
+
+function runRule(table: Table, chain: Chain, rule: Rule, packet: PacketState, outcome: Outcome, budget: Budget): RuleEnd {
   let counted = false;
   let open: Question | undefined;
   let sent = false;
@@ -141,6 +147,7 @@ function runRule(table: Table, chain: Chain, rule: Rule, packet: PacketState, ou
     const part = parts[i];
     if (part?.part === 'match') {
       packet.place = `${table.family} ${table.name} ${chain.name} ${rule.index} ${i}`;
+      budget.rules -= costOf(part.match);
       const truth = testMatch(part.match, packet);
       if (truth === false) return sent ? 'sent' : 'next';
       if (truth !== true) open ??= truth;

@@ -214,6 +214,17 @@ test('100000 rules, and jumps in circles, are bounded', () => {
   assert.equal(evaluate([set], { ...query, destination: { ip: '10.8.0.0', port: 2 } }).verdict, 'ACCEPT');
 });
 
+test('hostile sizes are refused with the reason', () => {
+  const many = (n: number, line: string) => `*nat\n${line.repeat(n)}COMMIT\n`;
+  assert.throws(() => parseIptables(many(60_000, '-I OUTPUT -j RETURN\n')), /at most 50000 rules may be inserted/);
+  assert.throws(() => parseIptables(many(200_001, '-A X\n')), /at most 200000, there are more/);
+  assert.throws(
+    () => parseIptables(many(1, `-A X -s ${'10.0.0.1,'.repeat(70)}10.0.0.1 -d ${'10.0.0.1,'.repeat(70)}10.0.0.1\n`)),
+    /at most 4096 pairs, they make 5041/,
+  );
+  assert.throws(() => parseIptables(`*nat\n-A X ${'x'.repeat(200_000)}\n`), /at most 100000 characters/);
+});
+
 test('every reference rule set is read without a warning', needsReference('iptables'), () => {
   const folder = referencePath('iptables')!;
   for (const file of readdirSync(folder))

@@ -240,6 +240,16 @@ test('random words and random JSON are read or refused, never a crash', () => {
   );
 });
 
+test('deep nesting is a question, not a crash', () => {
+  const deep = (levels: number) => `${'{"&":['.repeat(levels)}1${']}'.repeat(levels)}`;
+  const set = parseNft(
+    `{"nftables": [{"rule": {"family": "inet", "table": "t", "chain": "c", "expr": [{"match": {"op": "==", "left": ${deep(80)}, "right": 1}}]}}]}`,
+  );
+  assert.equal(set.tables[0]!.chains[0]!.rules[0]!.matches[0]!.kind, 'opaque');
+  assert.throws(() => parseNft(`{"nftables": [${deep(100_000)}]}`), RulesSyntaxError);
+  assert.doesNotThrow(() => parseNft(`add rule ip t c meta mark set ${'('.repeat(100_000)}`));
+});
+
 test('every reference rule set is read from its text without a warning', needsReference('nftables'), () => {
   const folder = referencePath('nftables')!;
   for (const file of readdirSync(folder)) assert.deepEqual(parseNft(readFileSync(`${folder}/${file}`, 'utf8')).warnings, [], file);
