@@ -23,8 +23,8 @@ import { KubeNames } from './kube/names.ts';
 import { type KubeObjects, parseKubeObjects } from './kube/objects.ts';
 import { parseRfc3339 } from './net/time.ts';
 import { findPaths } from './path/paths.ts';
-import { PlainFlow } from './record/plain-flow.ts';
 import { lostRecord } from './record/lost.ts';
+import { PlainFlow } from './record/plain-flow.ts';
 import type { AnyRecord, FindingRecord, FlowRecord, LostRecord, PathRecord } from './record/record.ts';
 import { noRedaction, redaction } from './record/redact.ts';
 import { Tally } from './record/tally.ts';
@@ -321,6 +321,7 @@ class Run {
       if (keep) subjects.push(subject);
       else this.#emit(subject.record);
     }
+    world.readAll();
     this.#malformed ||= world.problems.length > 0;
     for (const problem of world.problems)
       this.#lose(
@@ -331,7 +332,11 @@ class Run {
   }
 
   /** Writes a flow of which only packets are known, straight from its slot; false where more is to be said of it. */
-  #plainWriter(flows: NamespaceFlows, { world, ports, fileInterfaces }: AnnotateContext, atNs: number): ((slot: number) => boolean) | undefined {
+  #plainWriter(
+    flows: NamespaceFlows,
+    { world, ports, fileInterfaces }: AnnotateContext,
+    atNs: number,
+  ): ((slot: number) => boolean) | undefined {
     const writePlain = this.#writePlain;
     if (writePlain === undefined || !PlainAnnotator.isPlain(world, ports, atNs)) return undefined;
     const annotator = new PlainAnnotator(world, ports, fileInterfaces);

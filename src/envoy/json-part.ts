@@ -9,6 +9,8 @@ import { asObject, camelName, EnvoyConfigError, type Json } from './json.ts';
 const encoder = new TextEncoder();
 
 const MAX_OBJECTS = 250_000;
+/** Objects among more items of other kinds are looked for no further. */
+const MAX_ITEMS = 1_000_000;
 
 /** Runs it, with errors of the text as errors of the configuration. */
 function asConfig<T>(read: () => T): T {
@@ -113,7 +115,8 @@ export class JsonFields {
   /** Items of a list that are objects, at most so many. */
   objects(name: string, limit = MAX_OBJECTS): JsonPart[] {
     const found: JsonPart[] = [];
-    for (const item of this.items(name)) if (item instanceof JsonPart && found.push(item) >= limit) break;
+    let seen = 0;
+    for (const item of this.items(name)) if (++seen > MAX_ITEMS || (item instanceof JsonPart && found.push(item) >= limit)) break;
     return found;
   }
 

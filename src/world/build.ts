@@ -231,6 +231,13 @@ export class RecordedWorld implements World {
     return this.#envoy;
   }
 
+  /** Reads what nobody has asked for, so that what is wrong with it is told, too. */
+  readAll(): void {
+    this.#routingAt(4, 0);
+    void [this.conntrack, this.sockets, this.envoy, this.listeners];
+    this.#rules ??= this.#readRules();
+  }
+
   #tried<T>(what: string, parse: () => T): T | undefined {
     try {
       return parse();
@@ -320,7 +327,7 @@ export class RecordedWorld implements World {
       const config = read.get(name);
       if (config !== undefined) configs.push(config.readAt === dump.readAt ? config : config.readAgain(dump.readAt));
     }
-    if (this.has('config_dump')) return configs.length === 0 ? undefined : new EnvoyHistory(configs);
+    if (configs.length > 0) return new EnvoyHistory(configs);
     // Endpoints alone decide nothing; but a file that is no /clusters is not passed over in silence.
     for (const { value } of clusters) this.#triedJson('the clusters', value, parseClusters);
     return undefined;

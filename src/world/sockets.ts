@@ -61,7 +61,7 @@ export class SocketListingError extends SyntaxError {
   }
 }
 
-const LINE_LIMIT = 1_000_000;
+const LINE_LIMIT = 300_000;
 const USERS_LIMIT = 256;
 
 const states = new Set([
