@@ -30,6 +30,15 @@ export interface TcpSegment extends Segment {
 /** What one run may hold in incomplete heads and early segments, when nothing else is given. */
 export const DEFAULT_BUDGET_BYTES = 64 * 1024 * 1024;
 
+/** Holes that are told apart; later ones join the last. */
+const MAX_HOLES = 256;
+
+/** Something was sent in this time that nobody captured. */
+export interface Hole {
+  readonly fromNs: number;
+  toNs: number;
+}
+
 /** Segments of a midstream connection that tell nothing, before it counts as something else. */
 const MAX_MIDSTREAM_TRIES = 256;
 
@@ -41,6 +50,8 @@ export class ConnectionTracker implements StreamConsumer {
   midstream = true;
   /** What was given as the server's turned out to be the client's: the exchanges and times are told the right way round. */
   reversed = false;
+  /** Payload that was on the wire and was never captured, outside of bodies and records: what it was, nobody knows. In the order of time, at most 256. */
+  readonly holes: Hole[] = [];
   readonly #log = new ExchangeLog();
   readonly #streams: readonly [TcpStream, TcpStream];
   readonly #budget: BufferBudget;
@@ -190,6 +201,7 @@ export class ConnectionTracker implements StreamConsumer {
 
   onGap(stream: TcpStream, length: number, timeNs: number): number {
     const role = this.#role(stream.direction);
+    this.#noteHole(stream.gapFromNs, timeNs);
     if (this.#conversation === undefined) {
       if (this.#carry !== undefined) this.#settle(detect(this.#carry, 0, this.#carry.length, true));
       else if (this.#protocol === 'none') this.#protocol = 'unknown';
@@ -202,6 +214,12 @@ export class ConnectionTracker implements StreamConsumer {
 
   onSkipped(stream: TcpStream, timeNs: number): number {
     return this.#conversation === undefined ? 0 : this.#conversation.skipped(this.#role(stream.direction), timeNs);
+  }
+
+  #noteHole(fromNs: number, toNs: number): void {
+    const last = this.holes.at(-1);
+    if (last !== undefined && (this.holes.length >= MAX_HOLES || fromNs <= last.toNs)) last.toNs = Math.max(last.toNs, toNs);
+    else this.holes.push({ fromNs, toNs });
   }
 
   #sawByte(role: 0 | 1, timeNs: number): void {
@@ -262,12 +280,15 @@ export class ConnectionTracker implements StreamConsumer {
     if (found === 'http1') this.#conversation = new Http1Conversation(this.#log, streams, this.#budget, late);
     else if (found === 'http2') this.#conversation = new Http2Conversation(this.#log, { midstream: late });
     else if (found === 'tls') {
-      const conversation = new TlsConversation(this.#bursts(), this.#budget, late);
+      const conversation = new TlsConversation(this.#bursts(), streams, this.#budget, late);
       this.#tls = conversation.facts;
       this.#conversation = conversation;
     } else this.#conversation = new OpaqueConversation(this.#bursts());
     if (this.#carry === undefined) return;
+    // These bytes lie before the ones that the stream is telling now.
+    client.offset -= this.#carry.length;
     this.#conversation.bytes(0, this.#carry, 0, this.#carry.length, this.#carryNs, true);
+    client.offset += this.#carry.length;
     this.#carry = undefined;
   }
 }

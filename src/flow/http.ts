@@ -38,6 +38,8 @@ export class Exchange {
   readonly streamId: number | undefined;
   request: RequestHead | undefined = undefined;
   response: ResponseHead | undefined = undefined;
+  /** HTTP/1: sequence number of the request's first byte, as int32 bits. */
+  requestSeq: number | undefined = undefined;
   /** First byte of the head, and last byte of the body (of what was seen, when not `complete`). */
   requestStartNs: number | undefined = undefined;
   requestEndNs: number | undefined = undefined;
@@ -56,6 +58,8 @@ export class Exchange {
   grpcStatus: number | undefined = undefined;
   /** Error code of RST_STREAM. */
   resetCode: number | undefined = undefined;
+  /** An interim response (1xx) came before the final one. */
+  interim = false;
   /** The connection became a tunnel: CONNECT, WebSocket. */
   tunnel = false;
   /** The connection was joined after it began: something before the exchange, or the first of it, may not have been seen. */

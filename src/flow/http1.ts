@@ -234,6 +234,7 @@ export class Http1Conversation implements Conversation {
     if (this.#sides[1].state === 'lost') this.#forgetWaiting();
     const exchange = this.#log.add(undefined);
     exchange.request = new Http1RequestHead(head);
+    exchange.requestSeq = this.#streams[0].seqAt(side.headOffset);
     exchange.requestStartNs = side.headStartNs;
     exchange.requestEndNs = timeNs;
     exchange.requestHeadBytes = head.cut ? undefined : head.headLength;
@@ -255,7 +256,10 @@ export class Http1Conversation implements Conversation {
     const final = head.status >= 200 || head.status === 101;
     const asked = this.#pairing.answer(side.headOffset, { follows: !side.resynced, final });
     if (!final) {
-      if (asked !== undefined) side.resynced = false;
+      if (asked !== undefined) {
+        asked.interim = true;
+        side.resynced = false;
+      }
       return;
     }
     const exchange = asked ?? this.#log.add(undefined);

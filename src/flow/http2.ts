@@ -133,7 +133,10 @@ export class Http2Conversation implements Conversation {
     if (exchange === undefined) return;
     const statusText = findField(event.fields, ':status');
     const status = statusText === undefined || !/^\d{3}$/.test(statusText) ? undefined : Number(statusText);
-    if (status !== undefined && status < 200 && !event.endStream) return;
+    if (status !== undefined && status < 200 && !event.endStream) {
+      exchange.interim = true;
+      return;
+    }
     // trailers have no status; one that is not known may be that of an interim response, which the next head replaces
     const isHead = status !== undefined || (!event.fieldsComplete && !event.endStream);
     if (isHead && exchange.response?.status === undefined) {

@@ -68,6 +68,9 @@ export class TcpStream {
   repeated = 0;
   /** Bytes that were on the wire and were never captured, outside of what was skipped. */
   missing = 0;
+  /** During `onGap`: the bytes that are missing were sent after this. */
+  gapFromNs = Number.NEGATIVE_INFINITY;
+  #first = 0;
   #skip = 0;
   #pending: Pending[] | undefined;
   #pendingBytes = 0;
@@ -97,7 +100,13 @@ export class TcpStream {
   begin(seq: number): void {
     if (this.begun) return;
     this.begun = true;
+    this.#first = seq | 0;
     this.next = seq | 0;
+  }
+
+  /** Sequence number of the byte at this offset, as int32 bits: whoever captures the connection, and from when on, it is the same. */
+  seqAt(offset: number): number {
+    return (this.#first + offset) | 0;
   }
 
   /** Takes a segment with payload. A stream that has not begun begins with it. */
@@ -147,6 +156,7 @@ export class TcpStream {
 
   #deliver(givenNs: number, bytes: Uint8Array, start: number, end: number, wireLength: number, boundary: boolean): void {
     const timeNs = givenNs > this.lastNs ? givenNs : this.lastNs;
+    const before = this.lastNs;
     this.lastNs = timeNs;
     this.next = (this.next + wireLength) | 0;
     let at = start;
@@ -168,6 +178,8 @@ export class TcpStream {
         this.#skip = skip;
       } else {
         this.missing += left;
+        // Of a segment that was cut it is known when it was sent.
+        this.gapFromNs = bytes === EMPTY ? before : timeNs;
         this.#skip = this.#consumer.onGap(this, left, timeNs);
         this.offset += left;
         left = 0;

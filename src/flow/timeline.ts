@@ -17,6 +17,8 @@ export interface Burst {
   plainBytes: number;
   /** TLS 1.3: the record belongs to the handshake (certificates, Finished), judged by its place and length. Session tickets after it are not told apart from data. */
   handshake: boolean;
+  /** TLS: sequence number after the last record, as int32 bits. */
+  endSeq?: number;
 }
 
 const MAX_BURSTS = 4096;
@@ -53,6 +55,7 @@ export class Timeline {
       return;
     }
     last.endNs = record.endNs;
+    if (record.endSeq !== undefined) last.endSeq = record.endSeq;
     last.bytes += record.bytes;
     last.records += record.records;
     last.plainBytes = record.plainBytes === -1 || last.plainBytes === -1 ? -1 : last.plainBytes + record.plainBytes;

@@ -23,7 +23,7 @@ import {
 import { certificateUris } from '../decode/x509-names.ts';
 import type { Conversation } from './http.ts';
 import { KeptBytes } from './kept-bytes.ts';
-import type { BufferBudget } from './stream.ts';
+import type { BufferBudget, TcpStream } from './stream.ts';
 import type { Burst, Timeline } from './timeline.ts';
 
 export interface TlsFacts {
@@ -54,6 +54,8 @@ class Side {
   left = 0;
   length = 0;
   startNs = 0;
+  /** Offset in the stream after the byte that was read last. */
+  offset = 0;
   /** Handshake messages in the clear, joined over records. */
   readonly handshake: KeptBytes;
   handshakeOver = false;
@@ -80,11 +82,13 @@ export class TlsConversation implements Conversation {
     firstApplicationDataNs: [undefined, undefined],
   };
   readonly #timeline: Timeline;
+  readonly #streams: readonly [TcpStream, TcpStream];
   readonly #sides: readonly [Side, Side];
   #overhead = -1;
 
-  constructor(timeline: Timeline, budget: BufferBudget, midstream: boolean) {
+  constructor(timeline: Timeline, streams: readonly [TcpStream, TcpStream], budget: BufferBudget, midstream: boolean) {
     this.#timeline = timeline;
+    this.#streams = streams;
     this.#sides = [new Side(budget, midstream), new Side(budget, midstream)];
     if (midstream) for (const side of this.#sides) side.handshakeOver = true;
   }
@@ -96,7 +100,9 @@ export class TlsConversation implements Conversation {
       this.#timeline.add(direction, timeNs, end - start);
       return 0;
     }
+    const { offset } = this.#streams[direction];
     while (at < end && !side.lost) {
+      side.offset = offset + Math.min(end - start, at - start + (side.type === -1 ? TLS_RECORD_HEADER_LEN - side.headerLength : side.left));
       if (side.type === -1) at = this.#readHeader(direction, side, bytes, at, end, timeNs);
       else at = this.#readPayload(direction, side, bytes, at, end, timeNs);
     }
@@ -112,6 +118,7 @@ export class TlsConversation implements Conversation {
       return 0;
     }
     side.left -= length;
+    side.offset = this.#streams[direction].offset + length;
     if (side.type === TLS_HANDSHAKE) this.#endHandshake(direction, side);
     if (side.left === 0) this.#endRecord(direction, side, timeNs);
     return this.#skippable(side);
@@ -120,6 +127,7 @@ export class TlsConversation implements Conversation {
   skipped(direction: 0 | 1, timeNs: number): number {
     const side = this.#sides[direction];
     side.left = 0;
+    side.offset = this.#streams[direction].offset;
     this.#endRecord(direction, side, timeNs);
     return 0;
   }
@@ -198,6 +206,7 @@ export class TlsConversation implements Conversation {
       records: 1,
       plainBytes: this.#overhead === -1 ? -1 : Math.max(0, side.length - this.#overhead),
       handshake: false,
+      endSeq: this.#streams[direction].seqAt(side.offset),
     };
     const apart = side.first.length < FIRST_RECORDS;
     if (apart) {
