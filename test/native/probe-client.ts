@@ -112,11 +112,9 @@ export class ProbeClient {
   }
 
   /** The first reply that satisfies `wanted`, when it is there. */
-  async find<Wanted extends ProbeReply>(
-    wanted: (reply: ProbeReply) => reply is Wanted,
-    what: string,
-    milliseconds = 10_000,
-  ): Promise<Wanted> {
+  find<Wanted extends ProbeReply>(wanted: (reply: ProbeReply) => reply is Wanted, what: string, milliseconds?: number): Promise<Wanted>;
+  find(wanted: (reply: ProbeReply) => boolean, what: string, milliseconds?: number): Promise<ProbeReply>;
+  async find(wanted: (reply: ProbeReply) => boolean, what: string, milliseconds = 10_000): Promise<ProbeReply> {
     const limit = Date.now() + milliseconds;
     for (;;) {
       const found = this.replies.find(wanted);
@@ -181,6 +179,11 @@ export class ProbeClient {
       reply.type === 'output' && reply.channel === 'output' ? [Buffer.from(reply.bytes)] : [],
     );
     return { output: Buffer.concat(output).toString(), end };
+  }
+
+  /** When the connection has ended, whichever way. */
+  async ended(): Promise<void> {
+    if (!this.closed) await new Promise<void>((done) => this.socket.once('close', () => done()));
   }
 
   close(): void {
