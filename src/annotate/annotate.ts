@@ -14,7 +14,7 @@ import { isEndpointOf, isNoEndpointOf } from './endpoints.ts';
 import { acceptConnection } from './envoy.ts';
 import { namePeer } from './names.ts';
 import { type FileInterfaceNames, findPlace, interfaceName, isHalf, type Place } from './place.ts';
-import { ownerOfProxy } from './proxy-owner.ts';
+import { listenerOfProxy, ownerOfProxy } from './proxy-owner.ts';
 import type { ProxyPorts } from './proxy-ports.ts';
 import { findRoles } from './role.ts';
 import type { Judgement, Owner, RuleJudge, Seen } from './rule.ts';
@@ -72,6 +72,7 @@ export function annotate(
         ...(sender === undefined ? {} : { owner: sender }),
         ...(proxyOwner === undefined ? {} : { proxyOwner }),
         ...localAddress(world, place.in),
+        ...listenerOfProxy(world, ports),
         seen: seenOf(translation, place),
         seenBy: translation.tracked ? 'conntrack' : 'wire',
         midstream: oriented.midstream,

@@ -1,4 +1,4 @@
-/** As whom the proxy of a namespace runs: the user that listens where the rules send connections to, or where Envoy is said to listen. */
+/** The proxy of a namespace as its sockets show it: as whom it runs, and whether it listens where the rules send connections to. */
 import type { World } from '../world/world.ts';
 import type { ProxyPorts } from './proxy-ports.ts';
 import type { Owner } from './rule.ts';
@@ -23,4 +23,18 @@ function findOwner(world: World, ports: ProxyPorts): Owner | undefined {
   }
   const [uid] = uids;
   return uid === undefined || uids.size > 1 ? undefined : { uid };
+}
+
+/** Does the proxy listen where the rules send to what comes in? By the listed sockets, else by Envoy's own configuration; `{}` when neither was read. */
+export function listenerOfProxy(world: World, ports: ProxyPorts): { transparentListener?: boolean } {
+  const { sockets, envoy } = world;
+  const inbound = [...ports.inbound];
+  if (sockets !== undefined) return { transparentListener: inbound.some((port) => sockets.listenersAt('tcp', '0.0.0.0', port).length > 0) };
+  if (envoy === undefined) return {};
+  const bound = envoy.configs.some((config) =>
+    config.listeners.some(
+      ({ value }) => value.bindToPort && value.addresses.some((address) => address.kind === 'socket' && inbound.includes(address.port)),
+    ),
+  );
+  return bound ? { transparentListener: true } : {};
 }

@@ -31,6 +31,8 @@ export interface RuleQuestion {
   readonly owner?: Owner;
   /** As whom the proxy runs, where its sockets were listed: what only an owner that the rules name can have sent was sent by it. */
   readonly proxyOwner?: Owner;
+  /** Does anybody listen where TPROXY sends to? Native nftables asks for it. */
+  readonly transparentListener?: boolean;
   /** Primary address of the incoming interface. */
   readonly localAddress?: string;
   readonly seen: Seen;
@@ -95,7 +97,7 @@ export class RuleJudge {
     const { place, source, destination, owner } = question;
     const port = looksAtSourcePorts(held.sets) ? source.port : '';
     const sender = owner === undefined ? '' : `${owner.uid ?? '?'}:${owner.gid ?? '?'}`;
-    const key = `${held.generation} ${question.protocol} ${place.hook} ${place.in ?? '?'} ${place.out ?? '?'} ${source.ip} ${port} ${destination.ip} ${destination.port} ${sender} ${question.sentByProxy}`;
+    const key = `${held.generation} ${question.protocol} ${place.hook} ${place.in ?? '?'} ${place.out ?? '?'} ${source.ip} ${port} ${destination.ip} ${destination.port} ${sender} ${question.sentByProxy} ${question.transparentListener ?? '?'}`;
     const kept = this.#outcomes.get(key);
     if (kept !== undefined) return kept;
     const outcomes = outcomesOf(held, question);
@@ -158,10 +160,19 @@ function loopedIn(outcome: Possible, held: RulesHeld, question: RuleQuestion, ow
     tcpFlags: 0x02,
     state: 'NEW' as const,
   };
+  const listener = question.transparentListener === undefined ? {} : { transparentListener: question.transparentListener };
   for (const owner of owners) {
     const sent = evaluate(held.sets, { ...packet, hook: 'OUTPUT', out: 'lo', owner, mark: 0 });
     if (typeof sent.mark !== 'number' || sent.mark === 0 || !sameSteps(sent.steps, outcome.steps)) continue;
-    const back = evaluate(held.sets, { ...packet, hook: 'PREROUTING', in: 'lo', owner: 'none', mark: sent.mark, routing: held.routing });
+    const back = evaluate(held.sets, {
+      ...packet,
+      hook: 'PREROUTING',
+      in: 'lo',
+      owner: 'none',
+      mark: sent.mark,
+      routing: held.routing,
+      ...listener,
+    });
     if (back.verdict !== 'TPROXY') continue;
     return {
       ...outcome,
@@ -174,7 +185,11 @@ function loopedIn(outcome: Possible, held: RulesHeld, question: RuleQuestion, ow
 }
 
 function hasTproxy(set: RuleSet): boolean {
-  return set.tables.some((table) => table.chains.some((chain) => chain.rules.some((rule) => rule.target?.kind === 'tproxy')));
+  return set.tables.some((table) =>
+    table.chains.some((chain) =>
+      chain.rules.some((rule) => rule.parts.some((part) => part.part === 'target' && part.target.kind === 'tproxy')),
+    ),
+  );
 }
 
 function sameSteps(a: readonly RuleStep[], b: readonly RuleStep[]): boolean {
@@ -200,6 +215,7 @@ function queryOf(held: RulesHeld, question: RuleQuestion): PacketQuery {
       : { owner: 'none' as const, mark: 0 }),
     ...(question.localAddress === undefined ? {} : { localAddress: question.localAddress }),
     ...(question.protocol === 'tcp' ? { tcpFlags: 0x02 } : {}),
+    ...(question.transparentListener === undefined ? {} : { transparentListener: question.transparentListener }),
     state: 'NEW',
     routing: held.routing,
   };
