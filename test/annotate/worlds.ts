@@ -14,7 +14,7 @@ import { packetOf, type Shown } from '../flow/packets.ts';
 
 export const POD = '10.244.1.10';
 export const PEER = '10.244.1.20';
-export const BASE = { epochSeconds: 1_700_000_000 };
+export const BASE = { epochSeconds: Date.parse('2026-11-23T07:00:00Z') / 1000 };
 
 /** What istio-iptables writes for a sidecar, without IPv6: port 3306 goes past the proxy, and so do 15090, 15021, 15020 on the way in. */
 export const SIDECAR = `*nat

@@ -96,7 +96,8 @@ const situations: readonly Situation[] = [
       `tcp 127.0.0.6:56247 > ${POD}:9080: proxy-to-app, ACCEPT (derived), closed`,
     ],
     by: ['ISTIO_REDIRECT 1', 'ISTIO_IN_REDIRECT 1', 'ISTIO_OUTPUT 3'],
-    joins: [`${POD}:43584 - ${POD}:49616 derived`, `${POD}:49616 - 127.0.0.6:56247 derived`],
+    // The second pass through the proxy is a path of its own, too.
+    joins: [`${POD}:49616 - 127.0.0.6:56247 derived`, `${POD}:43584 - ${POD}:49616 derived`, `${POD}:49616 - 127.0.0.6:56247 derived`],
   },
   {
     name: 'collision',
