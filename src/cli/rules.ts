@@ -1,18 +1,18 @@
 /** `sidetrace rules`: each rule in a sentence that a newcomer understands, its hits, and what can never match. */
 import { statSync } from 'node:fs';
-import { matchWords } from '../netfilter/matches.ts';
+import { neverWords, ruleWords } from '../netfilter/explain.ts';
+import { neverMatches } from '../netfilter/never.ts';
 import { parseIptables } from '../netfilter/parse-iptables.ts';
 import { parseNft, withoutRepeated } from '../netfilter/parse-nft.ts';
 import { parseRules } from '../netfilter/parse-rules.ts';
-import type { Chain, Rule, RuleCounters, RuleSet } from '../netfilter/rule-set.ts';
-import { targetWords } from '../netfilter/targets.ts';
+import type { Chain, RuleCounters, RuleSet } from '../netfilter/rule-set.ts';
 import type { Palette } from '../output/color.ts';
 import { escapeText } from '../output/escape.ts';
 import { formatBytes, formatCount, plural } from '../output/quantity.ts';
 import type { RecordedWorld } from '../world/build.ts';
 import { answer, answerFormat } from './answer.ts';
+import { hooksOfChains } from './chain-hooks.ts';
 import type { Describe } from './commands.ts';
-import { hooksOfChains, whyNever } from './dead-rules.ts';
 import { addDestinationOptions, type DestinationOptions, openDestination } from './destination.ts';
 import { UsageError } from './failure.ts';
 import { addFileOptions, namedFiles } from './file-options.ts';
@@ -134,6 +134,9 @@ function readingsOfWorld(world: RecordedWorld): Omit<Readings, 'name'> {
 }
 
 function tablesOf(set: RuleSet, oldest: RuleSet | undefined, only: RulesOptions): TableText[] {
+  const never = new Map(
+    neverMatches(set).map((dead) => [`${dead.family} ${dead.rule.table} ${dead.rule.chain} ${dead.rule.index}`, neverWords(dead)]),
+  );
   return set.tables
     .filter(({ name }) => only.table === undefined || name === only.table)
     .map((table) => {
@@ -150,6 +153,7 @@ function tablesOf(set: RuleSet, oldest: RuleSet | undefined, only: RulesOptions)
               chain,
               hooks.get(chain.name) ?? new Set(),
               before?.chains.find(({ name }) => name === chain.name),
+              (index) => never.get(`${table.family} ${table.name} ${chain.name} ${index}`),
             ),
           ),
       };
@@ -157,22 +161,27 @@ function tablesOf(set: RuleSet, oldest: RuleSet | undefined, only: RulesOptions)
     .filter(({ chains }) => chains.length > 0);
 }
 
-function chainText(chain: Chain, hooks: ReadonlySet<NonNullable<Chain['hook']>>, before: Chain | undefined): ChainText {
+function chainText(
+  chain: Chain,
+  hooks: ReadonlySet<NonNullable<Chain['hook']>>,
+  before: Chain | undefined,
+  never: (index: number) => string | undefined,
+): ChainText {
   return {
     chain: chain.name,
     ...(chain.hook === undefined ? {} : { hook: chain.hook }),
     ...(chain.policy === undefined ? {} : { policy: chain.policy }),
     reachedFrom: [...hooks],
     rules: chain.rules.map((rule, place) => {
-      const never = whyNever(chain, place, hooks);
+      const dead = never(rule.index);
       const earlier = before?.rules[place];
       const same = earlier?.text === rule.text ? earlier.counters : undefined;
       return {
         index: rule.index,
         text: rule.text,
-        words: ruleWords(rule),
+        words: `${ruleWords(rule, { base: chain.hook !== undefined })}.`,
         ...countersOf(rule.counters, same),
-        ...(never === undefined ? {} : { never }),
+        ...(dead === undefined ? {} : { never: dead }),
       };
     }),
   };
@@ -185,15 +194,6 @@ function countersOf(counters: RuleCounters | undefined, before: RuleCounters | u
     bytes: counters.bytes,
     ...(before === undefined ? {} : { during: counters.packets - before.packets }),
   };
-}
-
-/** One sentence: `TCP packets to port 15008: leave this chain and go on where it was called from.` */
-export function ruleWords(rule: Rule): string {
-  const conditions = rule.matches.map(matchWords).filter((words) => words !== '');
-  const orders = rule.parts.flatMap((part) => (part.part === 'target' ? [targetWords(part.target)] : []));
-  const who = conditions.length === 0 ? 'every packet' : `packets ${conditions.join(', ')}`;
-  const sentence = `${who}: ${orders.length === 0 ? 'only count it' : orders.join(', then ')}`;
-  return `${sentence[0]!.toUpperCase()}${sentence.slice(1)}.`;
 }
 
 function rulesText(tables: readonly TableText[], warnings: readonly string[], lossy: boolean, palette: Palette): string {

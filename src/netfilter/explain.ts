@@ -183,6 +183,7 @@ function portRole(target: { kind: string }, ports: CapturePorts | undefined): st
   return roles.length === 0 ? '' : ` (where the proxy takes ${roles.join(' and ')})`;
 }
 
+/** Why no packet can ever match it, as a clause. */
 export function neverWords({ because, by, rule }: NeverMatch): string {
   if (because === 'chain-not-reached') return 'no packet ever gets here: no rule leads to this chain';
   if (because === 'contradiction') return 'no packet can match it: what it asks for cannot be, where it stands';
