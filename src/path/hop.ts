@@ -2,6 +2,7 @@
  * A hop: what one proxy did with one request or one connection. It came in on a downstream leg, and went on on an upstream leg where one was found.
  */
 import type { Subject } from '../annotate/subject.ts';
+import type { AccessLogEntry } from '../envoy/access-log.ts';
 import type { RoutedDecision } from '../envoy/alternative.ts';
 import type { Exchange } from '../flow/http.ts';
 import type { Reason } from '../record/reason.ts';
@@ -29,7 +30,10 @@ export interface Hop {
   readonly exchange?: Exchange;
   /** On which side it was read. */
   readonly readOn?: 'down' | 'up';
-  /** Where it lies on the other side's connection. */
+  /** Where it lies on the other side's connection, where that is known; else where it may lie. */
   readonly place?: Place;
+  readonly mayLie?: readonly Place[];
   routed?: RoutedDecision;
+  /** What the proxy's access log says of it. */
+  readonly logged?: AccessLogEntry;
 }

@@ -5,6 +5,7 @@ import { findField } from '../decode/header-field.ts';
 import { terminalFilter } from '../envoy/connection.ts';
 import { decideUnread } from '../envoy/request.ts';
 import type { Leg } from '../record/record.ts';
+import { joinByAccessLog } from './access-log.ts';
 import type { Hop } from './hop.ts';
 import { joinInbound, joinOutbound, samePort, unplacedInbound } from './http-hops.ts';
 import { joinOpened } from './openers.ts';
@@ -26,7 +27,7 @@ export function namespaceHops(subjects: readonly Subject[], http2: (downstream: 
   // A gateway sends what its clients ask for on to the outside; so does a sidecar that is asked for something else than its application.
   const gateway = clients.filter((s) => s.connection?.direction !== 'INBOUND' && s.place.hook !== 'OUTPUT');
   const inward = clients.filter((s) => !gateway.includes(s));
-  return [...outboundHops([...toProxy, ...gateway], towards), ...inboundHops(inward, apps, http2)];
+  return joinByAccessLog([...outboundHops([...toProxy, ...gateway], towards), ...inboundHops(inward, apps, http2)], subjects);
 }
 
 function outboundHops(downstreams: readonly Subject[], upstreams: readonly Subject[]): Hop[] {

@@ -2,6 +2,7 @@
  * Fills the world of one namespace from what was recorded of it. Texts are read when something first asks for them; what cannot be read becomes a problem with a
  * sentence, and the world goes on without it.
  */
+import { type AccessLog, parseAccessLog } from '../envoy/access-log.ts';
 import { BuiltValues } from '../envoy/built-values.ts';
 import { addClusters, addServerInfo, type EnvoyConfig, parseClusters, parseConfigDump } from '../envoy/config.ts';
 import { EnvoyHistory } from '../envoy/history.ts';
@@ -107,6 +108,7 @@ export class RecordedWorld implements World {
   #sockets: SocketView | undefined | null = null;
   #envoy: EnvoyHistory | undefined | null = null;
   #listeners: readonly ListenerStatus[] | undefined | null = null;
+  #accessLog: AccessLog | undefined | null = null;
 
   /** @param addresses of the namespace where `scope.interfaces` does not tell them */
   constructor(
@@ -226,6 +228,34 @@ export class RecordedWorld implements World {
     return this.#listeners;
   }
 
+  get accessLog(): AccessLog | undefined {
+    if (this.#accessLog === null) {
+      const texts = this.texts('access-log');
+      this.#accessLog = texts.length === 0 ? undefined : this.#readAccessLog(texts.map(({ value }) => parseAccessLog(value)));
+    }
+    return this.#accessLog;
+  }
+
+  #readAccessLog(logs: readonly AccessLog[]): AccessLog {
+    for (const { entries, unread, firstUnread, truncated } of logs) {
+      const wish = "an entry in Istio's default text format or JSON with start time and downstream addresses";
+      if (unread > 0)
+        this.#tried('the access log', () => {
+          const some = entries.length === 0 ? 'any line' : `${unread} lines`;
+          throw new SyntaxError(`Cannot read ${some} of it: ${wish} is wanted, ${JSON.stringify(firstUnread)} is there`);
+        });
+      if (truncated)
+        this.#tried('the access log', () => {
+          throw new SyntaxError(`Cannot read all of it: at most ${entries.length} entries are read, there are more`);
+        });
+    }
+    return {
+      entries: logs.flatMap(({ entries }) => entries),
+      unread: logs.reduce((sum, { unread }) => sum + unread, 0),
+      truncated: logs.some(({ truncated }) => truncated),
+    };
+  }
+
   get envoy(): EnvoyHistory | undefined {
     if (this.#envoy === null) this.#envoy = this.#readEnvoy();
     return this.#envoy;
@@ -234,7 +264,7 @@ export class RecordedWorld implements World {
   /** Reads what nobody has asked for, so that what is wrong with it is told, too. */
   readAll(): void {
     this.#routingAt(4, 0);
-    void [this.conntrack, this.sockets, this.envoy, this.listeners];
+    void [this.conntrack, this.sockets, this.envoy, this.listeners, this.accessLog];
     this.#rules ??= this.#readRules();
   }
 

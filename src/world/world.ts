@@ -2,6 +2,7 @@
  * All that is known of one network namespace, filled from a bundle, from files or live. Every part says when it was read; a part that is missing says why.
  * Parts are read when they are first asked for.
  */
+import type { AccessLog } from '../envoy/access-log.ts';
 import type { EnvoyHistory } from '../envoy/history.ts';
 import type { ListenerStatus } from '../envoy/listener-status.ts';
 import type { KubeNames } from '../kube/names.ts';
@@ -49,6 +50,8 @@ export interface World extends Scope {
   readonly envoy: EnvoyHistory | undefined;
   /** Where Envoy listens, by /listeners; `undefined` when it was not recorded. */
   readonly listeners: readonly ListenerStatus[] | undefined;
+  /** What Envoy's access log says; `undefined` when none was recorded. */
+  readonly accessLog: AccessLog | undefined;
   readonly names: KubeNames;
   /** What could not be read, a sentence each. */
   readonly problems: readonly string[];
