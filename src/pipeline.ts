@@ -12,7 +12,6 @@ import { PlainAnnotator } from './annotate/plain.ts';
 import { findProxyPorts } from './annotate/proxy-ports.ts';
 import { RuleJudge } from './annotate/rule.ts';
 import type { Subject } from './annotate/subject.ts';
-import { LANES } from './decode/lanes.ts';
 import type { FindingNamespace } from './findings/finding.ts';
 import { findAll } from './findings/findings.ts';
 import { isAnswerHalf, readFlow } from './flow/flow.ts';
@@ -353,11 +352,11 @@ class Run {
   *#readFrames(source: FrameSource, flows: NamespaceFlows): Generator<ReplayProgress, void, boolean | undefined> {
     const { interfaces } = source;
     let linkTypes = new Int32Array(0);
+    if (flows.frameMemory !== undefined) source.useMemory?.(flows.frameMemory);
     for (let batch = source.next(); batch !== undefined; batch = source.next()) {
       // Interfaces may turn up while a capture is being read.
       if (linkTypes.length !== interfaces.length) linkTypes = Int32Array.from(interfaces, ({ linkType }) => linkType);
-      for (let from = 0; from < batch.count; from += LANES)
-        flows.observeFrames(batch, from, Math.min(LANES, batch.count - from), linkTypes);
+      flows.observeBlock(batch, batch.count, linkTypes);
       if ((yield { bytesRead: this.#tally.bytes + flows.bytes, bytesTotal: this.#bytesTotal }) === true) {
         this.#stopped = true;
         return;

@@ -63,6 +63,9 @@ export interface Frames {
   readonly interfaceId: Int32Array;
 }
 
+/** Memory for a block of frames, for a source to read into: whoever gave it finds the frames where it wants them. */
+export type FrameMemory = Frames;
+
 export class Lanes {
   /** Lane i begins at `i * LANE_WORDS`. The one behind the batch is for a single packet. */
   readonly words: Int32Array = new Int32Array((LANES + 1) * LANE_WORDS);

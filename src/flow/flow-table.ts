@@ -27,6 +27,7 @@ import {
   Lanes,
 } from '../decode/lanes.ts';
 import { IPPROTO_TCP, IPPROTO_UDP, type Packet, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../decode/packet.ts';
+import { H_COUNT, H_MASK, H_ROOM, H_SEED, LOOP_GROW_INDEX, LOOP_GROW_SLOTS, LoopMemory } from './loop-memory.ts';
 import {
   D_BYTES_A,
   D_FIRST,
@@ -66,7 +67,6 @@ import {
   W_TCP_FLAGS,
   W_ZERO_WINDOWS,
 } from './slot.ts';
-import { SlotMemory } from './slot-memory.ts';
 
 const NS_PER_S = 1e9;
 const UDP_UNREPLIED_NS = 30 * NS_PER_S;
@@ -74,9 +74,6 @@ const UDP_STREAM_NS = 120 * NS_PER_S;
 const OTHER_IDLE_NS = 30 * NS_PER_S;
 /** A segment that fills a hole this soon after it was noticed was reordered, not lost (the same 3 ms that Wireshark takes). */
 const REORDER_NS = 3e6;
-
-/** Entries of the index at first: twice the slots that fit before it grows. */
-const INITIAL_ENTRIES = 2048;
 
 const WINDOW_SHIFT = 16;
 const FLAGS = 0x1ff;
@@ -98,7 +95,8 @@ export class FlowTable {
   /** Packets are read into lanes before they are counted. */
   readonly lanes: Lanes = new Lanes();
 
-  readonly #memory = new SlotMemory();
+  readonly memory: LoopMemory;
+
   #slots: number;
   /** Open addressing, linear probing, at most half full: pairs of (slot + 1, hash). */
   #index: Int32Array;
@@ -108,13 +106,14 @@ export class FlowTable {
   prepared = 0;
 
   /** @param seed of the hash: constant in a replay so that the same input gives the same order; random in a daemon, against crafted collisions */
-  constructor(seed = 0x2545f491) {
+  constructor(seed = 0x2545f491, memory: LoopMemory = new LoopMemory()) {
     this.#seed = seed | 0;
-    this.#slots = this.#memory.slots;
-    this.words = this.#memory.words;
-    this.doubles = this.#memory.doubles;
-    this.#index = new Int32Array(INITIAL_ENTRIES * 2);
-    this.#mask = INITIAL_ENTRIES - 1;
+    this.memory = memory;
+    this.#slots = memory.slots;
+    this.words = memory.words;
+    this.doubles = memory.doubles;
+    this.#index = memory.index;
+    this.#mask = (memory.index.length >>> 1) - 1;
   }
 
   /** The slot in which this packet's flow is kept, or -1; counts nothing. `direction` is set as by {@link observe}. */
@@ -204,6 +203,26 @@ export class FlowTable {
       } else if ((tcp & LANE_HAS_TCP) !== 0) this.#followTcp(lane, w, d);
     } else if (words[w + W_INTERFACE] !== lanes[l + L_INTERFACE]) words[w + W_META] = words[w + W_META]! | M_MANY_INTERFACES;
     return slot;
+  }
+
+  /** Lets the loop of {@link LoopMemory} go on, with room for the flows that it finds; returns why it stopped (LOOP_LEFT, LOOP_READ or LOOP_DONE). */
+  runLoop(): number {
+    const { header, run } = this.memory.loop!;
+    header[H_COUNT] = this.count;
+    header[H_ROOM] = this.#slots;
+    header[H_MASK] = this.#mask;
+    header[H_SEED] = this.#seed;
+    for (;;) {
+      const stopped = run();
+      this.count = header[H_COUNT]!;
+      if (stopped === LOOP_GROW_SLOTS) {
+        this.#grow();
+        header[H_ROOM] = this.#slots;
+      } else if (stopped === LOOP_GROW_INDEX) {
+        this.#growIndex();
+        header[H_MASK] = this.#mask;
+      } else return stopped;
+    }
   }
 
   #followTcp(lane: number, w: number, d: number): void {
@@ -331,10 +350,10 @@ export class FlowTable {
   }
 
   #grow(): void {
-    this.#memory.grow();
-    this.words = this.#memory.words;
-    this.doubles = this.#memory.doubles;
-    this.#slots = this.#memory.slots;
+    this.memory.growSlots();
+    this.words = this.memory.words;
+    this.doubles = this.memory.doubles;
+    this.#slots = this.memory.slots;
   }
 
   #place(hash: number, slot: number): void {
@@ -347,8 +366,8 @@ export class FlowTable {
   }
 
   #growIndex(): void {
-    const old = this.#index;
-    const index = new Int32Array(old.length * 2);
+    const old = this.memory.growIndex();
+    const { index } = this.memory;
     const mask = this.#mask * 2 + 1;
     for (let i = 0; i < old.length; i += 2) {
       if (old[i] === 0) continue;

@@ -51,6 +51,11 @@ export class Halves {
     this.#table = table;
   }
 
+  /** What it waits for, for native/flow-loop: bit 0 the halves of connections that began before the recording, bit 1 answers to a SYN, bit 2 flows that might be the former. */
+  get watch(): number {
+    return (this.#midstream.size > 0 ? 1 : 0) | (this.#syns.size > 0 ? 2 : 0) | (this.#early.size < MIDSTREAM_MAX ? 4 : 0);
+  }
+
   /** May {@link observe} say or remember anything of the TCP segment in a lane (decode/lanes.ts)? Nearly always not. */
   concerns(lanes: Int32Array, l: number, slot: number): boolean {
     if (isLaneToLoopback(lanes, l)) return true;

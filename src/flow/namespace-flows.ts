@@ -5,7 +5,7 @@
  */
 import { decodeFrame, decodeQuoted } from '../decode/decode.ts';
 import { decodeDns } from '../decode/dns.ts';
-import { type Frames, L_KIND, L_PACKET_TYPE, L_PAYLOAD, L_PORTS, L_TCP, LANE_WORDS } from '../decode/lanes.ts';
+import { type FrameMemory, type Frames, L_KIND, L_PACKET_TYPE, L_PAYLOAD, L_PORTS, L_TCP, LANE_WORDS, LANES } from '../decode/lanes.ts';
 import { IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP, Packet, TCP_FIN, TCP_RST, TCP_SYN } from '../decode/packet.ts';
 import { DnsNotes } from './dns-notes.ts';
 import { ConnectionTracker, DEFAULT_BUDGET_BYTES } from './exchange.ts';
@@ -13,6 +13,24 @@ import { addDns, type FlowExtra, tunnelOf } from './extra.ts';
 import { FlowTable } from './flow-table.ts';
 import { Fragments } from './fragments.ts';
 import { Halves } from './halves.ts';
+import {
+  type FlowLoop,
+  H_COUNTED,
+  H_CURSOR,
+  H_DIRECTION,
+  H_END,
+  H_FOLLOW_ALL,
+  H_FRAME,
+  H_IS_NEW,
+  H_LANE,
+  H_LANES_FILLED,
+  H_SLOT,
+  H_WATCH,
+  LINK_TYPES_MOST,
+  LOOP_DONE,
+  LOOP_LEFT,
+  type LoopMemory,
+} from './loop-memory.ts';
 import {
   D_FIRST,
   M_FROM_US,
@@ -42,6 +60,8 @@ export interface NamespaceFlowsOptions {
   readonly follow: Follow;
   /** Connections whose payload is followed at most; later ones are counted in `unfollowed`. */
   readonly followedMax?: number;
+  /** Where the flow table lies, where that matters. */
+  readonly memory?: LoopMemory;
 }
 
 const FOLLOWED_MAX = 262_144;
@@ -91,7 +111,7 @@ export class NamespaceFlows {
   #followed = 0;
 
   constructor(options: NamespaceFlowsOptions) {
-    this.table = new FlowTable();
+    this.table = new FlowTable(undefined, options.memory);
     this.halves = new Halves(this.table);
     this.#follow = options.follow;
     this.#followedMax = options.followedMax ?? FOLLOWED_MAX;
@@ -115,6 +135,53 @@ export class NamespaceFlows {
     }
     if (index < 0) return this.#noted(index);
     return index === 0 ? undefined : this.#extras[index];
+  }
+
+  /** Where a source should put its frames, so that they need not be brought here; `undefined` where any place will do. */
+  get frameMemory(): FrameMemory | undefined {
+    return this.table.memory.loop?.frames;
+  }
+
+  /** Counts the first `count` frames of a block, and reads of them what there is to read. */
+  observeBlock(frames: Frames, count: number, linkTypes: Int32Array): void {
+    const loop = this.table.memory.loop;
+    if (
+      loop !== undefined &&
+      frames.bytes === loop.frames.bytes &&
+      frames.offset === loop.frames.offset &&
+      linkTypes.length <= LINK_TYPES_MOST
+    ) {
+      loop.linkTypes.set(linkTypes);
+      this.#runLoop(loop, frames, count, linkTypes);
+    } else for (let from = 0; from < count; from += LANES) this.observeFrames(frames, from, Math.min(LANES, count - from), linkTypes);
+  }
+
+  /** Has the loop count the common frames; sees to what it leaves or finds. */
+  #runLoop({ header, wireBytes }: FlowLoop, frames: Frames, count: number, linkTypes: Int32Array): void {
+    const { table } = this;
+    const packet = this.#packet;
+    header[H_CURSOR] = 0;
+    header[H_END] = count;
+    header[H_LANE] = 0;
+    header[H_LANES_FILLED] = 0;
+    header[H_COUNTED] = 0;
+    wireBytes[0] = 0;
+    header[H_FOLLOW_ALL] = this.#follow === 'all' ? 1 : 0;
+    for (;;) {
+      header[H_WATCH] = this.halves.watch;
+      const stopped = table.runLoop();
+      if (stopped === LOOP_DONE) break;
+      const frame = header[H_FRAME]!;
+      this.#decode(packet, frames, frame, linkTypes);
+      if (stopped === LOOP_LEFT) this.observe(packet, frames.interfaceId[frame]!);
+      else {
+        table.direction = header[H_DIRECTION]!;
+        table.isNew = header[H_IS_NEW] === 1;
+        this.#read(packet, header[H_SLOT]!);
+      }
+    }
+    this.frames += header[H_COUNTED]!;
+    this.bytes += wireBytes[0]!;
   }
 
   /** Counts the frames [from, from + count) of a block, `count` at most `LANES` (decode/lanes.ts), and reads of them what there is to read. */

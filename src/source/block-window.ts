@@ -68,6 +68,19 @@ export class BlockWindow {
     }
   }
 
+  /** Goes on in a block of somebody else, if what is unread fits into it. Whatever was handed out before is void. */
+  moveTo(bytes: Uint8Array, view: DataView): boolean {
+    const unread = this.end - this.start;
+    if (unread > bytes.length || this.bytes.length > bytes.length) return false;
+    bytes.set(this.bytes.subarray(this.start, this.end));
+    this.origin += this.start;
+    this.start = 0;
+    this.end = unread;
+    this.bytes = bytes;
+    this.view = view;
+    return true;
+  }
+
   close(): void {
     this.#feed.close();
   }

@@ -1,4 +1,5 @@
 /** The batch that readers fill: fixed arrays, made once for a source. */
+import type { FrameMemory } from '../decode/lanes.ts';
 import type { FrameBatch } from './source.ts';
 
 /** One frame in a batch for each so many bytes of the block: small frames fill the batch, large ones the block. */
@@ -23,13 +24,14 @@ export class FrameArrays implements FrameBatch {
   readonly direction: Uint8Array;
   comments: Map<number, string[]> | undefined;
 
-  constructor(blockLength: number) {
-    this.capacity = Math.ceil(blockLength / BLOCK_BYTES_A_FRAME);
-    this.offset = new Int32Array(this.capacity);
-    this.capturedLength = new Int32Array(this.capacity);
-    this.wireLength = new Int32Array(this.capacity);
-    this.timeNs = new Float64Array(this.capacity);
-    this.interfaceId = new Int32Array(this.capacity);
+  /** @param memory arrays of somebody else to fill */
+  constructor(blockLength: number, memory?: FrameMemory) {
+    this.capacity = memory?.offset.length ?? Math.ceil(blockLength / BLOCK_BYTES_A_FRAME);
+    this.offset = memory?.offset ?? new Int32Array(this.capacity);
+    this.capturedLength = memory?.capturedLength ?? new Int32Array(this.capacity);
+    this.wireLength = memory?.wireLength ?? new Int32Array(this.capacity);
+    this.timeNs = memory?.timeNs ?? new Float64Array(this.capacity);
+    this.interfaceId = memory?.interfaceId ?? new Int32Array(this.capacity);
     this.direction = new Uint8Array(this.capacity);
   }
 }

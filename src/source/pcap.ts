@@ -6,6 +6,7 @@
  * Errors  a cut or lying record ends the source with a loss that names its byte; whatever precedes it has been handed out.
  * Source  draft-ietf-opsawg-pcap; libpcap sf-pcap.c (swapped lengths before version 2.4, Kuznetzov's header).
  */
+import type { FrameMemory } from '../decode/lanes.ts';
 import { BLOCK_LENGTH, BlockWindow } from './block-window.ts';
 import type { ByteFeed } from './byte-feed.ts';
 import { CaptureFileError } from './capture-file-error.ts';
@@ -40,7 +41,7 @@ export class PcapSource implements FrameSource {
   readonly interfaces: readonly CaptureInterface[];
   readonly #window: BlockWindow;
   readonly #name: string;
-  readonly #frames: FrameArrays;
+  #frames: FrameArrays;
   readonly #log = new LossLog();
   readonly #little: boolean;
   readonly #fractionNs: number;
@@ -89,6 +90,10 @@ export class PcapSource implements FrameSource {
 
   get progress(): SourceProgress {
     return this.#window.progress;
+  }
+
+  useMemory(memory: FrameMemory): void {
+    if (this.#window.moveTo(memory.bytes, memory.view)) this.#frames = new FrameArrays(memory.bytes.length, memory);
   }
 
   next(): FrameBatch | undefined {

@@ -7,6 +7,7 @@
  * Not     Decryption Secrets Blocks are never read: keys stay where they are. A simple packet has no time stamp: it gets that of the frame before it, and the first of all gets the epoch.
  * Source  draft-ietf-opsawg-pcapng; the obsolete Packet Block is its appendix A.
  */
+import type { FrameMemory } from '../decode/lanes.ts';
 import { BLOCK_LENGTH, BlockWindow } from './block-window.ts';
 import type { ByteFeed } from './byte-feed.ts';
 import { CaptureFileError } from './capture-file-error.ts';
@@ -88,7 +89,7 @@ export class PcapngSource implements FrameSource {
   readonly names = new Map<string, string[]>();
   readonly #window: BlockWindow;
   readonly #name: string;
-  readonly #frames: FrameArrays;
+  #frames: FrameArrays;
   readonly #log = new LossLog();
   readonly #clocks: PcapngClocks;
   readonly #keepComments: boolean;
@@ -128,6 +129,10 @@ export class PcapngSource implements FrameSource {
 
   get progress(): SourceProgress {
     return this.#window.progress;
+  }
+
+  useMemory(memory: FrameMemory): void {
+    if (this.#window.moveTo(memory.bytes, memory.view)) this.#frames = new FrameArrays(memory.bytes.length, memory);
   }
 
   next(): FrameBatch | undefined {

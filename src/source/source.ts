@@ -2,6 +2,7 @@
  * Where frames come from. A source hands out batches of frames that lie in one block of bytes; nothing is copied per frame.
  * A batch belongs to the source until the next call of `next`.
  */
+import type { FrameMemory } from '../decode/lanes.ts';
 import type { TimeBase } from '../net/time.ts';
 
 /** An interface as the file, bundle or kernel names it. */
@@ -62,6 +63,8 @@ export interface FrameSource {
   readonly names?: ReadonlyMap<string, readonly string[]>;
   /** The next batch, or `undefined` at the end. */
   next(): FrameBatch | undefined;
+  /** Puts further frames into this memory, where they fit, in place of its own. To be called between batches, at most once. */
+  useMemory?(memory: FrameMemory): void;
   /** What was lost so far, in the order of happening. A cut or broken file ends with one of these, after everything before the fault was handed out. */
   readonly losses: readonly SourceLoss[];
   /** Is the input itself broken (exit code 2)? */
