@@ -1,4 +1,5 @@
 /** The proxy of a namespace as its sockets show it: as whom it runs, and whether it listens where the rules send connections to. */
+import { listenerHead } from '../envoy/listener-index.ts';
 import type { World } from '../world/world.ts';
 import type { ProxyPorts } from './proxy-ports.ts';
 import type { Owner } from './rule.ts';
@@ -32,9 +33,10 @@ export function listenerOfProxy(world: World, ports: ProxyPorts): { transparentL
   if (sockets !== undefined) return { transparentListener: inbound.some((port) => sockets.listenersAt('tcp', '0.0.0.0', port).length > 0) };
   if (envoy === undefined) return {};
   const bound = envoy.configs.some((config) =>
-    config.listeners.some(
-      ({ value }) => value.bindToPort && value.addresses.some((address) => address.kind === 'socket' && inbound.includes(address.port)),
-    ),
+    config.listeners.some((resource) => {
+      const { bindToPort, addresses } = listenerHead(resource);
+      return bindToPort && addresses.some((address) => address.kind === 'socket' && inbound.includes(address.port));
+    }),
   );
   return bound ? { transparentListener: true } : {};
 }

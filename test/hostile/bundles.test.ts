@@ -97,7 +97,7 @@ test('links of a folder that lead out of it are refused', async () => {
 });
 
 test('files that are named and not there are told, each once', async () => {
-  const count = sized(300, 20_000);
+  const count = sized(300, 4_000);
   const files = Array.from({ length: count }, (_, i) => ({ kind: i % 2 === 0 ? 'sockets' : 'conntrack', file: `absent-${i}.txt` }));
   const ended = await runHostile(['replay', file('absent.tar', bundleOf(files)), '-o', 'json']);
   assert.equal(ended.code, 4, ended.out.slice(-500));
@@ -150,7 +150,7 @@ test('a bundle.json of strange values is read as far as it makes sense', async (
 });
 
 test('very many namespaces, and very many readings of one thing, are bounded', async () => {
-  const count = sized(200, 5_000);
+  const count = sized(200, 4_000);
   const files = Array.from({ length: count }, (_, i) => ({
     kind: 'iptables-save',
     family: 'ipv4',
