@@ -20,16 +20,23 @@ function tell(t: TestContext, found: Comparison): void {
   );
 }
 
+/**
+ * Share of `part` in `whole`, at least. In a recording of a few requests one that is left open is more than any share allows: without conntrack, where marks are not seen, one may be.
+ */
+function reaches(part: number, whole: number, least: number, mayMiss: number): boolean {
+  return share(part, whole) >= least || whole - part <= mayMiss;
+}
+
 /** @param joinedAtLeast share of the joinable pairs */
-function holds(found: Comparison, joinedAtLeast: number): void {
+function holds(found: Comparison, joinedAtLeast: number, mayMiss: number): void {
   assert.deepEqual(found.wrong, []);
   assert.ok(found.entries > 0, 'the log has no entries');
   assert.ok(found.missed <= 2, `${found.missed} connections of the log are no flows`);
   const { right, wrong, unknown } = found.fields.cluster;
-  assert.ok(share(right, right + wrong + unknown) >= 0.98, `only ${percent(right, right + wrong + unknown)} of the clusters are named`);
-  assert.ok(share(found.joined, found.joinable) >= joinedAtLeast, `only ${percent(found.joined, found.joinable)} are joined`);
+  assert.ok(reaches(right, right + wrong + unknown, 0.98, 0), `only ${percent(right, right + wrong + unknown)} of the clusters are named`);
+  assert.ok(reaches(found.joined, found.joinable, joinedAtLeast, mayMiss), `only ${percent(found.joined, found.joinable)} are joined`);
   assert.ok(
-    share(found.candidate, found.joinable) >= 0.999,
+    reaches(found.candidate, found.joinable, 0.999, mayMiss),
     `the right one is joined or among the candidates in ${percent(found.candidate, found.joinable)} only`,
   );
 }
@@ -38,12 +45,12 @@ function compare(recording: string, skip: { skip: string | false }): void {
   test(`${recording}: no chain, route, cluster, endpoint or join is wrong`, skip, (t) => {
     const found = compareWithAccessLog(recording, replayed([recording]));
     tell(t, found);
-    holds(found, 0.97);
+    holds(found, 0.97, 0);
   });
   test(`${recording}: nothing is wrong without conntrack either`, skip, (t) => {
     const found = withoutConntrack(recording, (paths) => compareWithAccessLog(recording, replayed(paths)));
     tell(t, found);
-    holds(found, 0.9);
+    holds(found, 0.9, 1);
   });
 }
 
