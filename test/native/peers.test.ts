@@ -182,12 +182,17 @@ test('a probe that was given a connected socket serves it, and ends with it', ne
 
 test('rights: three capabilities, no new ones, a system call filter on every thread', needsRoot, async () => {
   const probe = await startProbe(build('plain'));
-  const status = readFileSync(`/proc/${probe.process.pid}/status`, 'utf8');
   const [admin, raw, system] = [1n << 12n, 1n << 13n, 1n << 21n];
-  assert.equal(BigInt(`0x${/CapEff:\s+(\S+)/.exec(status)?.[1]}`), admin | raw | system);
-  assert.equal(BigInt(`0x${/CapBnd:\s+(\S+)/.exec(status)?.[1]}`), admin | raw, 'what a tool can get');
-  assert.match(status, /NoNewPrivs:\s+1/);
-  assert.match(status, /Seccomp:\s+2/);
+  const threads = readdirSync(`/proc/${probe.process.pid}/task`);
+  assert.equal(threads.length, 2, 'the loop, and the one that enters namespaces');
+  for (const thread of threads) {
+    const status = readFileSync(`/proc/${probe.process.pid}/task/${thread}/status`, 'utf8');
+    for (const set of ['CapEff', 'CapPrm'])
+      assert.equal(BigInt(`0x${new RegExp(`${set}:\\s+(\\S+)`).exec(status)?.[1]}`), admin | raw | system);
+    assert.equal(BigInt(`0x${/CapBnd:\s+(\S+)/.exec(status)?.[1]}`), admin | raw, 'what a tool can get');
+    assert.match(status, /NoNewPrivs:\s+1/);
+    assert.match(status, /Seccomp:\s+2/);
+  }
   await probe.stop();
 });
 
