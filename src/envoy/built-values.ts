@@ -3,8 +3,10 @@
  * Two generations: when the younger is full it becomes the older, and what is still used moves over.
  */
 
-/** JSON values; one takes some tens of bytes. */
-const MAX_VALUES = 1_200_000;
+/** JSON values; with what is read from it, one takes about a hundred bytes. */
+const MAX_VALUES = 800_000;
+/** What stands for a value takes room, however small it is. */
+const OVERHEAD_VALUES = 16;
 
 interface Built {
   readonly it: unknown;
@@ -31,7 +33,7 @@ export class BuiltValues {
     const young = this.#young.get(key);
     if (young !== undefined) return young.it as T;
     const old = this.#old.get(key);
-    const built = old ?? { it: build(), values: values() };
+    const built = old ?? { it: build(), values: values() + OVERHEAD_VALUES };
     if (this.#youngValues + built.values > this.#limit / 2) {
       this.#old = this.#young;
       this.#young = new Map();

@@ -97,34 +97,67 @@ const entryTypes: { readonly [type: string]: { readonly section: SectionName; re
   DynamicSecret: { section: 'secrets', list: 'dynamic_active_secrets' },
 };
 
-/** A resource of an entry; of an entry that does not hold one, nothing. */
-function lazy<T>(
-  built: BuiltValues,
-  state: ResourceState,
-  entry: JsonPart,
-  kind: string,
-  parse: (message: Json) => T,
-  called?: string,
-): Resource<T>[] {
+/** A resource that is read when it is asked for. There may be very many of them. */
+class LazyResource<T> implements Resource<T> {
+  readonly name: string;
+  readonly state: ResourceState;
+  readonly lastUpdatedMs?: number;
+  readonly version: string;
+  readonly #message: JsonPart;
+  readonly #kind: ResourceKind<T>;
+  readonly #built: BuiltValues;
+
+  constructor(
+    about: { name: string; state: ResourceState; version: string; lastUpdatedMs: number | undefined },
+    message: JsonPart,
+    kind: ResourceKind<T>,
+    built: BuiltValues,
+  ) {
+    this.name = about.name;
+    this.state = about.state;
+    if (about.lastUpdatedMs !== undefined) this.lastUpdatedMs = about.lastUpdatedMs;
+    this.version = about.version;
+    this.#message = message;
+    this.#kind = kind;
+    this.#built = built;
+  }
+
+  get value(): T {
+    const message = this.#message;
+    return this.#built.get(
+      message,
+      () => this.#kind.parse(message.build()),
+      () => message.values,
+    );
+  }
+
+  pick(names: readonly string[]): Json {
+    return this.#message.fields.pick(names);
+  }
+}
+
+interface ResourceKind<T> {
+  /** The field of an entry that holds the message. */
+  readonly field: string;
+  readonly parse: (message: Json) => T;
+}
+
+const listenerKind: ResourceKind<Listener> = { field: 'listener', parse: parseListener };
+const clusterKind: ResourceKind<Cluster> = { field: 'cluster', parse: parseCluster };
+const routeKind: ResourceKind<RouteConfig> = { field: 'route_config', parse: parseRouteConfig };
+
+/** The resource of an entry; of an entry that does not hold one, nothing. */
+function lazy<T>(built: BuiltValues, state: ResourceState, entry: JsonPart, kind: ResourceKind<T>, called?: string): Resource<T>[] {
   const fields = entry.fields;
-  const message = fields.object(kind);
+  const message = fields.object(kind.field);
   if (message === undefined) return [];
-  const updated = parseTimeMs(fields.text('last_updated'));
-  const resource: Resource<T> = {
+  const about = {
     name: called ?? message.fields.text('name') ?? '',
     state,
-    ...(updated === undefined ? {} : { lastUpdatedMs: updated }),
     version: fields.text('version_info') ?? '',
-    get value() {
-      return built.get(
-        message,
-        () => parse(message.build()),
-        () => message.values,
-      );
-    },
-    pick: (names) => message.fields.pick(names),
+    lastUpdatedMs: parseTimeMs(fields.text('last_updated')),
   };
-  return [resource];
+  return [new LazyResource(about, message, kind, built)];
 }
 
 function byName<T>(resources: readonly Resource<T>[]): Map<string, Resource<T>[]> {
@@ -212,7 +245,7 @@ export class EnvoyConfig {
   /** All listeners in all states, static first. */
   get listeners(): readonly Resource<Listener>[] {
     if (this.#listeners !== undefined) return this.#listeners;
-    const read = (entry: JsonPart, state: ResourceState, name?: string) => lazy(this.#built, state, entry, 'listener', parseListener, name);
+    const read = (entry: JsonPart, state: ResourceState, name?: string) => lazy(this.#built, state, entry, listenerKind, name);
     const states = ['active', 'warming', 'draining'] as const;
     this.#listeners = [
       ...this.#entries('listeners', 'static_listeners').flatMap((entry) => read(entry, 'static')),
@@ -236,9 +269,7 @@ export class EnvoyConfig {
       ['dynamic_warming_clusters', 'warming'],
     ] as const;
     this.#clusters = byName(
-      lists.flatMap(([list, state]) =>
-        this.#entries('clusters', list).flatMap((entry) => lazy(this.#built, state, entry, 'cluster', parseCluster)),
-      ),
+      lists.flatMap(([list, state]) => this.#entries('clusters', list).flatMap((entry) => lazy(this.#built, state, entry, clusterKind))),
     );
     return this.#clusters;
   }
@@ -250,9 +281,7 @@ export class EnvoyConfig {
         ['static_route_configs', 'static'],
         ['dynamic_route_configs', 'active'],
       ] as const
-    ).flatMap(([list, state]) =>
-      this.#entries('routes', list).flatMap((entry) => lazy(this.#built, state, entry, 'route_config', parseRouteConfig)),
-    );
+    ).flatMap(([list, state]) => this.#entries('routes', list).flatMap((entry) => lazy(this.#built, state, entry, routeKind)));
     return this.#routes;
   }
 
@@ -277,20 +306,28 @@ export class EnvoyConfig {
    *
    * @returns `undefined` when nothing tells them: no endpoints were read
    */
-  endpointsOf(cluster: ClusterHead & Pick<Cluster, 'endpoints'>): readonly Endpoint[] | undefined {
-    this.#assignments ??= this.#readAssignments();
-    const assignment = this.#assignments.get(cluster.edsName) ?? this.#assignments.get(cluster.name);
-    const status = this.#statuses?.get(cluster.name);
-    const from = assignment ?? status;
-    if (from === undefined) {
-      if (cluster.type === 'STATIC') return cluster.endpoints;
-      return this.has('endpoints') && cluster.type === 'EDS' ? [] : undefined;
-    }
+  endpointsOf(cluster: Cluster): readonly Endpoint[] | undefined {
+    const told = this.#toldOf(cluster);
+    if (told === undefined) return this.#untold(cluster, () => cluster.endpoints);
+    const { assignment, status } = told;
     return this.#built.get(
-      from,
+      (assignment ?? status)!,
       () => readEndpoints(assignment, status),
       () => (assignment?.values ?? 0) + (status?.values ?? 0),
     );
+  }
+
+  /** What EDS and /clusters tell of a cluster. */
+  #toldOf(cluster: ClusterHead): { assignment: JsonPart | undefined; status: JsonPart | undefined } | undefined {
+    this.#assignments ??= this.#readAssignments();
+    const assignment = this.#assignments.get(cluster.edsName) ?? this.#assignments.get(cluster.name);
+    const status = this.#statuses?.get(cluster.name);
+    return assignment === undefined && status === undefined ? undefined : { assignment, status };
+  }
+
+  #untold({ type }: ClusterHead, own: () => readonly Endpoint[]): readonly Endpoint[] | undefined {
+    if (type === 'STATIC') return own();
+    return this.has('endpoints') && type === 'EDS' ? [] : undefined;
   }
 
   #readAssignments(): Map<string, JsonPart> {
@@ -316,12 +353,10 @@ export class EnvoyConfig {
     for (const resources of this.clusters.values())
       for (const resource of resources) {
         const head = parseClusterHead(resource.pick(CLUSTER_HEAD));
-        const endpoints = this.endpointsOf({
-          ...head,
-          get endpoints() {
-            return resource.value.endpoints;
-          },
-        });
+        // Looked at once each: what was built for connections is not to give way to all of them.
+        const told = this.#toldOf(head);
+        const endpoints =
+          told === undefined ? this.#untold(head, () => resource.value.endpoints) : readEndpoints(told.assignment, told.status);
         if (endpoints === undefined) {
           // An original-destination cluster has none of its own: it goes where the captured connection went.
           if (head.type !== 'ORIGINAL_DST') complete = false;

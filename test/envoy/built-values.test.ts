@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { BuiltValues } from '../../src/envoy/built-values.ts';
 
 test('what is used stays, what was not used for longest goes', () => {
-  const values = new BuiltValues(10);
+  const values = new BuiltValues(170);
   const keys = Array.from({ length: 20 }, (_, i) => ({ i }));
   let built = 0;
   const get = (key: { i: number }) =>
