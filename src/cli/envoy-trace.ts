@@ -1,11 +1,12 @@
 /** `sidetrace envoy trace`: what one proxy does with one request, and what it rejected on the way. */
 import type { EnvoyConfig } from '../envoy/config.ts';
-import { formatEndpoint, parseEndpoint } from '../net/address.ts';
+import { formatEndpoint } from '../net/address.ts';
 import type { Palette } from '../output/color.ts';
 import { escapeText } from '../output/escape.ts';
 import { decisionDetails } from '../output/text-leg.ts';
 import type { Endpoint } from '../record/record.ts';
 import type { RecordedWorld } from '../world/build.ts';
+import { resolveDestination } from './explain-ends.ts';
 import { UsageError } from './failure.ts';
 import { askProxy, type ProxyAnswer } from './proxy-way.ts';
 import { parseOpening, parseRequest, type RequestOptions } from './request-options.ts';
@@ -27,9 +28,7 @@ export function traceAnswer(
   target: string,
   options: RequestOptions & { readonly listenerPort?: string },
 ): TraceAnswer {
-  const destination = parseEndpoint(target);
-  if (destination === undefined)
-    throw new UsageError(`Cannot trace to "${target}": a destination IP:PORT is wanted, like 10.96.0.10:80 or [fd00::1]:80`);
+  const destination = resolveDestination(target, [{ name: worldName(world), folder: '', world }]);
   const inbound = world.addresses.has(destination.ip);
   const own = [...world.addresses].find((address) => address.includes(':') === destination.ip.includes(':'));
   const source = {

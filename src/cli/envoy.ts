@@ -170,7 +170,7 @@ Examples:
   sidetrace envoy captures/bookinfo/client                       what this proxy is, and how much it holds
   sidetrace envoy chains captures/bookinfo/client --only virtualInbound
   sidetrace envoy endpoints --config-dump dump.json --clusters clusters.json -o json
-  sidetrace envoy trace captures/bookinfo/client 10.96.141.2:9080 --path /productpage --header 'end-user: jason'`;
+  sidetrace envoy trace captures/bookinfo/client productpage:9080 --path /productpage --header 'end-user: jason'`;
 
 interface EnvoyOptions extends DestinationOptions, RequestOptions {
   readonly format: string;
@@ -184,7 +184,7 @@ export const describeEnvoy: Describe = (command, finish) => {
     command
       .argument(
         '[WORDS...]',
-        `what to show (${[...names, 'trace'].join(', ')}; without one: a summary), then BUNDLE/POD or a config_dump, and for trace the destination IP:PORT`,
+        `what to show (${[...names, 'trace'].join(', ')}; without one: a summary), then BUNDLE/POD or a config_dump, and for trace the destination HOST:PORT (an address, or a service or pod of the bundle)`,
       )
       .option('-o, --format <FORMAT>', 'text or json', 'text')
       .option('--only <NAME>', 'of this listener, route configuration or cluster')
@@ -208,7 +208,7 @@ export const describeEnvoy: Describe = (command, finish) => {
       const rest = view !== undefined || tracing ? words.slice(1) : words;
       const target = tracing ? rest.at(-1) : undefined;
       const subjects = tracing ? rest.slice(0, -1) : rest;
-      if (tracing && target === undefined) throw new UsageError('Cannot trace nothing: a destination IP:PORT is wanted, none is given');
+      if (tracing && target === undefined) throw new UsageError('Cannot trace nothing: a destination HOST:PORT is wanted, none is given');
       if (subjects.length > 1)
         throw new UsageError(
           `Cannot look at "${subjects.join('" and "')}": one proxy is wanted (BUNDLE/POD or a config_dump). What to show is one of ${[...names, 'trace'].join(', ')}`,

@@ -215,7 +215,8 @@ function rulesText(tables: readonly TableText[], warnings: readonly string[], lo
       for (const rule of rules) {
         out += `  ${String(rule.index).padStart(3)} ${escapeText(rule.words)}${hitsText(rule, palette)}\n`;
         out += `      ${palette.dim(escapeText(rule.text))}\n`;
-        if (rule.never !== undefined) out += `      ${palette.yellow(`can never match: ${escapeText(rule.never)}`)}\n`;
+        if (rule.never !== undefined)
+          out += `      ${palette.yellow(`can never match: ${escapeText(rule.never.replace(/^no packet [^:]*: /, ''))}`)}\n`;
       }
       out += '\n';
     }

@@ -135,8 +135,9 @@ export function decisionDetails(decision: Decision, { palette, why }: SinkOption
   }
   if (decision.route !== undefined || decision.virtualHost !== undefined || candidates?.route !== undefined) {
     const route = decision.route === undefined ? oneOf(candidates?.route, '') : nameless(decision.route);
-    const host = decision.virtualHost === undefined ? '' : ` ${palette.dim('· virtual host')} ${nameless(decision.virtualHost)}`;
-    details.push({ label: 'route', value: `${route}${mark('route')}${host}` });
+    const host = decision.virtualHost === undefined ? '' : `${palette.dim('virtual host')} ${nameless(decision.virtualHost)}`;
+    const parts = [`${route}${mark('route')}`.trimStart(), host].filter((part) => part !== '');
+    details.push({ label: 'route', value: parts.join(palette.dim(' · ')) });
   }
   if (decision.cluster !== undefined || candidates?.cluster !== undefined) {
     const cluster = decision.cluster === undefined ? oneOf(candidates?.cluster, '') : palette.bold(nameless(decision.cluster));

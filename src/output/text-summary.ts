@@ -4,6 +4,7 @@ import { escapeText } from './escape.ts';
 import { formatBytes, formatCount, plural } from './quantity.ts';
 import type { SinkOptions } from './sink.ts';
 import { roleNames, rolesText } from './text-leg.ts';
+import { wrapText } from './wrap.ts';
 
 const LABEL_WIDTH = 10;
 
@@ -59,7 +60,12 @@ export class Summary {
     const { palette, width } = this.#options;
     let out = `${palette.dim('─'.repeat(Math.min(Math.max(width, 40), 120)))}\n`;
     const line = (label: string, value: string): void => {
-      if (value !== '') out += `${palette.bold(label.padEnd(LABEL_WIDTH))}${value}\n`;
+      out += `${palette.bold(label.padEnd(LABEL_WIDTH))}${value}\n`;
+    };
+    const list = (label: string, text: string, paint = (words: string): string => words): void => {
+      if (text === '') return;
+      const lines = wrapText(text, width, LABEL_WIDTH, ', ');
+      for (let i = 0; i < lines.length; i++) line(i === 0 ? label : '', paint(lines[i]!));
     };
     const lost = total.lost === 0 ? palette.green('nothing lost') : palette.red(`${formatCount(total.lost)} lost`);
     line(
@@ -71,22 +77,22 @@ export class Summary {
         'paths',
         `${plural(this.#requests, 'request')}, ${plural(this.#paths - this.#requests, 'connection')} · ${formatCount(this.#complete)} complete`,
       );
-    line(
+    list(
       'legs',
       listed(this.#roles, (role) => roleNames[role]),
     );
-    line(
+    list(
       'proxies',
       listed(this.#outcomes, (outcome) => outcome),
     );
-    line(
+    list(
       'joins',
       listed(this.#joins, (evidence) => evidence),
     );
     const folded = listed(this.#folded, (roles) => roles);
-    if (folded !== '') line('not shown', palette.dim(`${folded} (--all shows them)`));
-    line('unknown', palette.yellow(listed(new Map(Object.entries(total.unknown)), escapeText)));
-    line(
+    if (folded !== '') list('not shown', `${folded} (--all shows them)`, palette.dim);
+    list('unknown', listed(new Map(Object.entries(total.unknown)), escapeText), palette.yellow);
+    list(
       'findings',
       listed(this.#severities, (severity) => severity),
     );

@@ -11,6 +11,7 @@ import type { Sink, SinkFormat, SinkOptions } from './sink.ts';
 import { badState, decisionDetails, peerText, rolesText, ruleDetails, translatedDetails, wireText } from './text-leg.ts';
 import { pathBlock } from './text-path.ts';
 import { Summary } from './text-summary.ts';
+import { wrapText } from './wrap.ts';
 import type { Writer } from './writer.ts';
 
 export const text: SinkFormat = {
@@ -115,10 +116,12 @@ function flowLines(flow: FlowRecord, options: SinkOptions, decision: Decision | 
   const inside = pod === undefined ? '' : ` ${palette.dim('in')} ${escapeText(pod)}`;
   const kind = flow.icmp === undefined ? escapeText(flow.protocol) : `${escapeText(flow.protocol)} type ${flow.icmp.type}`;
   const who = `${peerText(flow.source, pod, options)} ${palette.dim('→')} ${peerText(flow.destination, pod, options)}`;
-  let out = `${palette.dim(flow.first.slice(11, 23))}  ${palette.bold(rolesText(flow.roles))}${inside}  ${kind} ${who}  ${[badState(flow, palette), wireText(flow, options)].filter((part) => part !== '').join(palette.dim(' · '))}\n`;
+  const state = badState(flow, palette);
+  let out = `${palette.dim(flow.first.slice(11, 23))}  ${palette.bold(rolesText(flow.roles))}${inside}  ${kind} ${who}${state === '' ? '' : `${palette.dim(' ·')} ${state}`}\n`;
   const details = [];
   if (flow.rule !== undefined && (flow.rule.verdict !== 'ACCEPT' || flow.rule.reason !== undefined || flow.rule.steps.length > 0))
     details.push(...ruleDetails(flow.rule, options));
+  details.push({ label: 'wire', value: wireText(flow, options) });
   details.push(...translatedDetails(flow, options));
   if (decision !== undefined) details.push(...decisionDetails(decision, options));
   if (flow.dns !== undefined) {
@@ -133,16 +136,27 @@ function flowLines(flow: FlowRecord, options: SinkOptions, decision: Decision | 
   return out;
 }
 
-function findingBlock(finding: FindingRecord, { palette }: SinkOptions): string {
-  const color = finding.severity === 'error' ? palette.red : finding.severity === 'warning' ? palette.yellow : palette.blue;
-  let out = `${color(`${finding.severity === 'error' ? '✗' : finding.severity === 'warning' ? '!' : 'i'} ${finding.severity}`)}  ${palette.bold(escapeText(finding.title))}  ${palette.dim(escapeText(finding.rule))}\n`;
-  for (const proof of finding.proof) out += `    ${palette.dim('seen')}  ${escapeText(proof)}\n`;
-  out += `    ${palette.dim('do')}    ${escapeText(finding.fix)}\n`;
+const marks: { readonly [severity in FindingRecord['severity']]: string } = { error: '✗', warning: '!', info: 'i' };
+/** Where the text of a finding begins, and its proof. */
+const TITLE_INDENT = 4;
+const PROOF_INDENT = 10;
+
+function findingBlock(finding: FindingRecord, { palette, width }: SinkOptions): string {
+  const color = { error: palette.red, warning: palette.yellow, info: palette.blue }[finding.severity];
+  let out = `${color(`${marks[finding.severity]} ${finding.severity}`)}  ${palette.dim(escapeText(finding.rule))}\n`;
+  for (const line of wrapText(escapeText(finding.title), width, TITLE_INDENT)) out += `${' '.repeat(TITLE_INDENT)}${palette.bold(line)}\n`;
+  const paragraph = (label: string, text: string): void => {
+    wrapText(escapeText(text), width, PROOF_INDENT).forEach((line, i) => {
+      out += `${' '.repeat(TITLE_INDENT)}${palette.dim((i === 0 ? label : '').padEnd(PROOF_INDENT - TITLE_INDENT))}${line}\n`;
+    });
+  };
+  for (const proof of finding.proof) paragraph('seen', proof);
+  paragraph('do', finding.fix);
   const where = [
     finding.flows.length === 0 ? '' : plural(finding.flows.length, 'flow'),
     finding.paths.length === 0 ? '' : plural(finding.paths.length, 'path'),
   ].filter((part) => part !== '');
-  if (where.length > 0) out += `    ${palette.dim('in')}    ${where.join(', ')}\n`;
+  if (where.length > 0) paragraph('in', `${where.join(', ')} (--finding ${finding.id})`);
   return `${out}\n`;
 }
 

@@ -43,7 +43,8 @@ COMMIT
 test('rules tells each rule in words, its hits, and what can never match', () => {
   const { code, out } = run(['rules', rules]);
   assert.equal(code, 0);
-  assert.match(out, /Packets .*TCP.*port 15006/);
+  assert.match(out, /TCP packets: send them to port 15006/);
+  assert.match(out, /can never match: rule 1 takes every packet that it asks for\n/);
   assert.match(out, /5 hits/);
   assert.match(out, /never hit/);
   const { tables } = JSON.parse(run(['rules', rules, '-o', 'json']).out);
@@ -51,10 +52,10 @@ test('rules tells each rule in words, its hits, and what can never match', () =>
     rules.flatMap((rule) => (rule.never === undefined ? [] : [`${chain}/${rule.index}: ${rule.never}`])),
   );
   assert.deepEqual(never, [
-    'ISTIO_INBOUND/2: rule 1 takes the same packets before it',
-    'ISTIO_INBOUND/4: rule 3 takes the same packets before it',
-    'ISTIO_OUTPUT/1: at OUTPUT a packet has no incoming interface',
-    'FORGOTTEN/1: no rule leads to this chain',
+    'ISTIO_INBOUND/2: no packet gets this far: rule 1 takes every packet that it asks for',
+    'ISTIO_INBOUND/4: no packet gets this far: rule 3 takes every packet that it asks for',
+    'ISTIO_OUTPUT/1: no packet can match it: what it asks for cannot be, where it stands',
+    'FORGOTTEN/1: no packet ever gets here: no rule leads to this chain',
   ]);
   assert.equal(
     shell(`cat ${rules} | $SIDETRACE rules - -o json`).out.replace('"subject": "-"', ''),

@@ -39,7 +39,7 @@ const mistakes: [args: string[], says: RegExp][] = [
   [['explain', '--batch', 'x'], /Cannot judge a batch without rules/],
   [['rules'], /BUNDLE\/POD or a rule file is wanted/],
   [['listeners'], /sockets are wanted/],
-  [['envoy', 'trace'], /a destination IP:PORT is wanted/],
+  [['envoy', 'trace'], /a destination HOST:PORT is wanted/],
   [['envoy', 'nothing', 'more'], /one proxy is wanted/],
   [['completion', 'csh'], /it must be bash, zsh, fish/],
 ];

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { palette, wantsColor } from '../../src/output/color.ts';
 import { formatBytes, formatCount } from '../../src/output/quantity.ts';
 import { formatDuration, formatStamp, millisecondsBetween } from '../../src/output/time-format.ts';
+import type { FindingRecord } from '../../src/record/record.ts';
 import { printed } from './sample-options.ts';
 import { everything, finding, flowOf, lost, outboundDecision, probe, requestFlows, requestPath, total } from './samples.ts';
 
@@ -80,7 +81,7 @@ test('-o text prints a flow without a path, a finding, a loss and the summary', 
   const text = printed('text', [probe, lost, finding, total]);
   assert.match(text, /^06:22:45\.519 {2}probe in default\/client {2}tcp 10\.244\.1\.1:51000 → 10\.244\.1\.12:15021/);
   assert.match(text, /\n06:22:46\.000 {2}lost at least 3 \(truncated\) in cni-client on node-a: Cannot read packet 17/);
-  assert.match(text, /\n\n✗ error {2}Plain text was sent/);
+  assert.match(text, /\n\n✗ error {2}plain-text-into-strict\n {4}Plain text was sent/);
   assert.match(text, /read {6}1,234 packets, 1\.2 MB · 6 flows · 1 path · 3 lost\n/);
   assert.match(text, /unknown {3}owner-unknown 2, no-upstream-seen 1\n/);
   assert.match(text, /findings {2}error 1\n/);
@@ -90,7 +91,7 @@ test('-o text folds what goes on around the application, unless --all', () => {
   const text = printed('text', [probe, requestFlows[0]!, total], { all: false });
   assert.doesNotMatch(text, /15021/);
   assert.match(text, /not shown probe 1 \(--all shows them\)/);
-  assert.match(printed('text', [{ ...probe, state: 'refused' }], { all: false }), /15021 {2}refused/);
+  assert.match(printed('text', [{ ...probe, state: 'refused' }], { all: false }), /15021 · refused/);
 });
 
 test('-o text says what went wrong in red, and nothing else changes with colours', () => {
@@ -147,4 +148,17 @@ test('durations, bytes and counts are short', () => {
   ]);
   assert.deepEqual([0, 999, 1000, 1_234_567].map(formatCount), ['0', '999', '1,000', '1,234,567']);
   assert.equal(millisecondsBetween('2026-11-23T06:22:59.999999999Z', '2026-11-23T06:23:00.000000001Z').toFixed(6), '0.000002');
+});
+
+test('-o text breaks long sentences and lists at the width of the terminal, between words', () => {
+  const long: FindingRecord = { ...finding, title: 'Word '.repeat(40).trim(), proof: ['seen it '.repeat(40).trim()], fix: 'x'.repeat(200) };
+  const flows = requestFlows.map((flow, i) =>
+    flowOf({ ...flow, id: `f${i}`, roles: [(['hbone', 'telemetry', 'control', 'loopback'] as const)[i]!] }),
+  );
+  const out = printed('text', [...flows, long, total], { width: 60 });
+  const lines = out.slice(out.indexOf('✗ error')).split('\n');
+  for (const line of lines) assert.ok([...line].length <= 60 || line.includes('x'.repeat(200)) || /^read |^─/.test(line), line);
+  assert.equal(lines.join(' ').match(/Word/g)!.length, 40);
+  assert.equal(lines.join(' ').match(/seen it/g)!.length, 40);
+  assert.match(out, /\nlegs {6}[^\n]*,\n {10}\S/);
 });
