@@ -111,6 +111,8 @@ class Run {
   readonly #room = new ConfigRoom();
   readonly #tally = new Tally();
   readonly #losses: LostRecord[] = [];
+  /** The last of each source in each scope. */
+  readonly #lastLosses = new Map<string, LostRecord>();
   readonly #kube: KubeObjects[] = [];
   readonly #bundles: Bundle[] = [];
   /** Namespaces of which more is known than their packets. */
@@ -365,7 +367,11 @@ class Run {
   }
 
   #lose(loss: SourceLoss, scope: LostRecord['scope']): void {
-    this.#losses.push(lostRecord(loss, scope, this.#base, this.#losses));
+    const key = `${loss.source}\n${scope.node}\n${scope.netns}`;
+    const before = this.#lastLosses.get(key);
+    const record = lostRecord(loss, scope, this.#base, before === undefined ? [] : [before]);
+    this.#lastLosses.set(key, record);
+    this.#losses.push(record);
   }
 
   #loseUnfollowed(namespace: Namespace, flows: NamespaceFlows): void {

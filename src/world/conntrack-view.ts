@@ -29,10 +29,13 @@ function keyOf(protocol: string, tuple: EntryTuple): string {
   return key(protocol, endOf(tuple, 'source'), endOf(tuple, 'destination'));
 }
 
+/** So many entries of one tuple are told apart: with fewer it is open already which of them is meant. */
+const ALIKE_MAX = 64;
+
 function add(index: Map<string, ConntrackEntry[]>, k: string, entry: ConntrackEntry): void {
   const list = index.get(k);
   if (list === undefined) index.set(k, [entry]);
-  else if (!list.some((e) => same(e, entry))) list.push(entry);
+  else if (list.length < ALIKE_MAX && !list.some((e) => same(e, entry))) list.push(entry);
 }
 
 /** The same connection, or another one with the same tuples, zone and mark: nothing would tell them apart. */

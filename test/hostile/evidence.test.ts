@@ -208,3 +208,61 @@ test('a rule file of another program is told apart', async () => {
   isShown(ended);
   assert.equal(ended.code, 2, ended.out);
 });
+
+test('pods, services and slices with the same names, addresses and ids again and again are bounded', async () => {
+  const count = sized(2_000, 100_000);
+  const items = Array.from({ length: count }, (_, i) =>
+    i % 3 === 0
+      ? { kind: 'Pod', metadata: { name: 'p', namespace: 'n', uid: 'u' }, status: { podIP: A, podIPs: [{ ip: A }] } }
+      : i % 3 === 1
+        ? { kind: 'Service', metadata: { name: 's', namespace: 'n' }, spec: { clusterIP: B, ports: [{ port: 80 }] } }
+        : {
+            kind: 'EndpointSlice',
+            metadata: { name: 'e', namespace: 'n', labels: { 'kubernetes.io/service-name': 's' } },
+            endpoints: [{ addresses: [A] }],
+          },
+  );
+  isShown(await replay('--pods', file('same.json', JSON.stringify({ apiVersion: 'v1', kind: 'List', items }))));
+});
+
+test('conntrack entries with the same tuples and ever another mark are bounded', async () => {
+  const count = sized(5_000, 300_000);
+  const lines = Array.from(
+    { length: count },
+    (_, i) =>
+      `ipv4 2 tcp 6 100 ESTABLISHED src=${A} dst=${B} sport=40000 dport=80 src=${B} dst=${A} sport=80 dport=40000 mark=${i} zone=${i % 7} id=7`,
+  );
+  isShown(await replay('--conntrack', file('marks.txt', lines.join('\n'))));
+});
+
+test('resources of a configuration with the same name again and again are bounded', async () => {
+  const count = sized(3_000, 100_000);
+  const many = (item: string): string => `[${new Array<string>(count).fill(item).join(',')}]`;
+  const socket = '{"socket_address":{"address":"0.0.0.0","port_value":15001}}';
+  const listener = `{"name":"l","active_state":{"listener":{"name":"l","address":${socket},"use_original_dst":true}}}`;
+  const dump = `{"configs":[{"@type":"x/ListenersConfigDump","dynamic_listeners":${many(listener)}},{"@type":"x/ClustersConfigDump","dynamic_active_clusters":${many('{"cluster":{"name":"c","type":"EDS"}}')}}]}`;
+  const rules = '*nat\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -p tcp -j REDIRECT --to-ports 15001\nCOMMIT\n';
+  isShown(await replay('--config-dump', file('names.json', dump), '--iptables', file('redirect.txt', rules)));
+});
+
+test('rules put before all others again and again are bounded', async () => {
+  const count = sized(5_000, 150_000);
+  const iptables = `*nat\n:A - [0:0]\n${'-I A 1 -p tcp -j RETURN\n'.repeat(count)}COMMIT\n`;
+  isShown(await replay('--iptables', file('insert.txt', iptables)));
+  const command = '{"insert":{"rule":{"family":"ip","table":"t","chain":"c","expr":[{"accept":null}]}}}';
+  isShown(await replay('--nft', file('insert.json', `{"nftables":[${new Array<string>(count).fill(command).join(',')}]}`)));
+});
+
+test('chains that call each other in a ring, and jumps without an end, are judged', async () => {
+  const chains = Array.from({ length: 300 }, (_, i) => `:C${i} - [0:0]`).join('\n');
+  const jumps = Array.from({ length: 300 }, (_, i) => `-A C${i} -j C${(i + 1) % 300}\n-A C${i} -j C${(i + 7) % 300}`).join('\n');
+  isShown(
+    await replay(
+      '--iptables',
+      file(
+        'ring.txt',
+        `*nat\n:OUTPUT ACCEPT [0:0]\n:PREROUTING ACCEPT [0:0]\n${chains}\n-A OUTPUT -j C0\n-A PREROUTING -j C0\n${jumps}\nCOMMIT\n`,
+      ),
+    ),
+  );
+});
