@@ -4,7 +4,17 @@ import { parseKubeObjects } from '../kube/objects.ts';
 import { openInput } from '../source/input.ts';
 import { expandRecording } from '../source/recording.ts';
 
+import { InputError } from './failure.ts';
 import { readText } from './world-of.ts';
+
+/** What cannot be read, the replay itself tells. */
+function attempt(read: () => void): void {
+  try {
+    read();
+  } catch (error) {
+    if (!(error instanceof SyntaxError || error instanceof InputError)) throw error;
+  }
+}
 
 type Labels = { readonly [label: string]: string };
 
@@ -23,15 +33,17 @@ export function podLabels({
     const labels = new Map<string, Labels>();
     for (const path of captures.flatMap(expandRecording)) {
       if (path === '-') continue;
-      const input = openInput(path);
-      if (input.kind === 'capture') input.source.close();
-      else {
-        const text = input.bundle.readText('pods.json', 'optional');
-        if (text !== undefined) add(labels, text, `${path}/pods.json`);
-        input.bundle.close();
-      }
+      attempt(() => {
+        const input = openInput(path);
+        if (input.kind === 'capture') input.source.close();
+        else {
+          const text = input.bundle.readText('pods.json', 'optional');
+          if (text !== undefined) add(labels, text, `${path}/pods.json`);
+          input.bundle.close();
+        }
+      });
     }
-    for (const { kind, path } of files) if (kind === 'pods') add(labels, readText(path), path);
+    for (const { kind, path } of files) if (kind === 'pods') attempt(() => add(labels, readText(path, kind), path));
     return labels;
   };
   return (pod) => {

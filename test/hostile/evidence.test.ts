@@ -266,3 +266,20 @@ test('chains that call each other in a ring, and jumps without an end, are judge
     ),
   );
 });
+
+test('a filter by label with pods that cannot be read shows nothing, and says why', async () => {
+  const ended = await runHostile([
+    'replay',
+    capture,
+    place('absent.pcap'),
+    '--label',
+    'app=a',
+    '--pods',
+    file('pods.txt', 'NAME READY'),
+    '-o',
+    'json',
+  ]);
+  assert.equal(ended.code, 2, ended.err);
+  assert.ok(lossesOf(ended).some((said) => /pods.txt/.test(said)));
+  assert.equal(recordsOf(ended).at(-1)?.type, 'total');
+});
