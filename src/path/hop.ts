@@ -12,7 +12,7 @@ import type { Place } from './place.ts';
 export interface HopJoin {
   readonly by: PathJoin['by'];
   readonly evidence: Evidence;
-  /** Other legs that fit, when it is ambiguous. */
+  /** The legs that fit, when it is ambiguous. */
   readonly candidates?: readonly Subject[];
   readonly reason?: Reason;
 }
