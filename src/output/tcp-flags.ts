@@ -1,10 +1,11 @@
-/** TCP flags of a record, one letter each (`S` SYN, `A` ACK, `F` FIN, `R` RST, `P` PSH, `U` URG, `E` ECE, `C` CWR), and the names that Hubble gives them. */
-export const tcpFlagNames = { S: 'SYN', A: 'ACK', F: 'FIN', R: 'RST', P: 'PSH', U: 'URG', E: 'ECE', C: 'CWR', N: 'NS' } as const;
-export type TcpFlagName = (typeof tcpFlagNames)[keyof typeof tcpFlagNames];
+/** TCP flags of a record: names joined by commas, as `SYN,PSH,ACK`. */
 
-/** Names of the flags in `letters`, in Hubble's order: `SYN, ACK` before `FIN`. */
-export function flagNames(letters: string): TcpFlagName[] {
-  return Object.entries(tcpFlagNames)
-    .filter(([letter]) => letters.includes(letter))
-    .map(([, name]) => name);
+/** In the order in which Hubble prints them. */
+export const tcpFlagNames = ['SYN', 'ACK', 'FIN', 'RST', 'PSH', 'URG', 'ECE', 'CWR'] as const;
+export type TcpFlagName = (typeof tcpFlagNames)[number];
+
+/** The flags that a record names, in Hubble's order: `SYN, ACK` before `FIN`. */
+export function flagNames(flags: string): TcpFlagName[] {
+  const seen = flags.split(',');
+  return tcpFlagNames.filter((name) => seen.includes(name));
 }

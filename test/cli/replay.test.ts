@@ -62,6 +62,20 @@ test('filters choose flows, and --not negates the next one', here, () => {
   assert.deepEqual(legs('--http-status', '5+'), []);
 });
 
+test('TCP flags are those of the packets, in every format and in the filter', here, () => {
+  const flows = (...flags: string[]) =>
+    run(['replay', capture, '-o', 'json', ...flags])
+      .out.split('\n')
+      .filter((line) => line.startsWith('{"type":"flow"') && line.includes('"protocol":"tcp"'));
+  assert.match(flows()[0]!, /"flags":\{"toDestination":"(FIN,)?SYN,PSH,ACK"/);
+  assert.equal(flows('--tcp-flags', 'syn,ack').length, flows().length);
+  for (const never of ['cwr', 'ece', 'urg']) assert.deepEqual(flows('--tcp-flags', never), [], never);
+  assert.match(run(['replay', capture, '-o', 'compact']).out, /\(TCP Flags: SYN, ACK, (FIN, )?PSH(;|\))/);
+  const hubble = run(['replay', capture, '-o', 'hubble']).out;
+  assert.match(hubble, /"flags":\{"SYN":true,"ACK":true,("FIN":true,)?"PSH":true\}/);
+  for (const text of [hubble, run(['replay', capture, '-o', 'dict']).out]) assert.doesNotMatch(text, /\b(CWR|ECE|URG|NS)\b/);
+});
+
 test('colours only where they are wanted', here, () => {
   const sequence = '\u001b[';
   assert.ok(!run(['replay', capture]).out.includes(sequence));

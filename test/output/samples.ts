@@ -54,7 +54,7 @@ const base: FlowRecord = {
   roles: ['direct'],
   counters: { toDestination: { packets: 5, bytes: 412 }, toSource: { packets: 4, bytes: 5120 } },
   tcp: {
-    flags: { toDestination: 'SAFP', toSource: 'SAF' },
+    flags: { toDestination: 'FIN,SYN,PSH,ACK', toSource: 'FIN,SYN,ACK' },
     isn: { toDestination: 4294967295, toSource: 7 },
     rttMs: 0.125,
     retransmissions: 0,

@@ -27,18 +27,18 @@ export const protocol: Filter = {
 export const tcpFlags: Filter = {
   name: 'tcp-flags',
   value: 'FLAG[,FLAG]',
-  summary: 'TCP flows with a side that sent all of these: syn, ack, fin, rst, psh, urg, ece, cwr, ns',
+  summary: 'TCP flows with a side that sent all of these: syn, ack, fin, rst, psh, urg, ece, cwr',
   looksAt: 'flow',
   parse: (value) => {
-    const known: readonly string[] = Object.values(tcpFlagNames);
+    const known: readonly string[] = tcpFlagNames;
     const wanted = value.split(',').map((name) => name.trim().toUpperCase());
     const strange = wanted.find((name) => !known.includes(name));
     if (strange !== undefined)
       throw new FilterError(
         `Cannot filter by the TCP flag "${strange.toLowerCase()}": it must be ${choices(known.map((name) => name.toLowerCase()))}`,
       );
-    const has = (letters: string): boolean => {
-      const names: readonly string[] = flagNames(letters);
+    const has = (flags: string): boolean => {
+      const names: readonly string[] = flagNames(flags);
       return wanted.every((name) => names.includes(name));
     };
     return ({ flow }) => flow.tcp !== undefined && (has(flow.tcp.flags.toDestination) || has(flow.tcp.flags.toSource));

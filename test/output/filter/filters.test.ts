@@ -44,7 +44,7 @@ const table: [flag: string, value: string, yes: FlowRecord | [FlowRecord, PathRe
   ['protocol', 'icmp', ping, toProxy],
   ['protocol', 'dns', question, toProxy],
   ['protocol', 'http', [toProxy, requestPath], toProxy],
-  ['tcp-flags', 'syn,fin', toProxy, flowOf({ tcp: { ...toProxy.tcp!, flags: { toDestination: 'S', toSource: 'RA' } } })],
+  ['tcp-flags', 'syn,fin', toProxy, flowOf({ tcp: { ...toProxy.tcp!, flags: { toDestination: 'SYN', toSource: 'RST,ACK' } } })],
   ['ip-version', 'v6', v6, toProxy],
   ['ipv4', '', toProxy, v6],
   ['ipv6', '', v6, toProxy],
