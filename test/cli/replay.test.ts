@@ -67,8 +67,9 @@ test('TCP flags are those of the packets, in every format and in the filter', he
     run(['replay', capture, '-o', 'json', ...flags])
       .out.split('\n')
       .filter((line) => line.startsWith('{"type":"flow"') && line.includes('"protocol":"tcp"'));
-  assert.match(flows()[0]!, /"flags":\{"toDestination":"(FIN,)?SYN,PSH,ACK"/);
-  assert.equal(flows('--tcp-flags', 'syn,ack').length, flows().length);
+  const begun = flows().filter((line) => /"flags":\{"toDestination":"(FIN,)?SYN,PSH,ACK"/.test(line));
+  assert.ok(begun.length > 1);
+  assert.deepEqual(flows('--tcp-flags', 'syn,ack'), begun);
   for (const never of ['cwr', 'ece', 'urg']) assert.deepEqual(flows('--tcp-flags', never), [], never);
   assert.match(run(['replay', capture, '-o', 'compact']).out, /\(TCP Flags: SYN, ACK, (FIN, )?PSH(;|\))/);
   const hubble = run(['replay', capture, '-o', 'hubble']).out;
