@@ -12,11 +12,14 @@ const ZERO = 0x30;
 const SHORT_TEXT = 96;
 
 export class JsonBytes {
+  /** Buffers of their own, from byte 0 on: a view of the same place has the same offsets. */
   #bytes: Buffer;
+  #view: DataView;
   position = 0;
 
   constructor(capacityBytes: number = 128 * 1024) {
-    this.#bytes = Buffer.allocUnsafe(capacityBytes);
+    this.#bytes = Buffer.allocUnsafeSlow(capacityBytes);
+    this.#view = new DataView(this.#bytes.buffer);
   }
 
   /** What was written since the start; valid until the next write. */
@@ -24,9 +27,16 @@ export class JsonBytes {
     return this.#bytes.subarray(from, this.position);
   }
 
+  /** Makes room for so many more bytes, for one who writes them himself at `position`, and moves it. The view is valid until the next write. */
+  reserve(bytes: number): DataView {
+    this.#room(bytes);
+    if (this.#view.buffer !== this.#bytes.buffer) this.#view = new DataView(this.#bytes.buffer);
+    return this.#view;
+  }
+
   #room(bytes: number): void {
     if (this.position + bytes <= this.#bytes.length) return;
-    const larger = Buffer.allocUnsafe(Math.max(this.#bytes.length * 2, this.position + bytes));
+    const larger = Buffer.allocUnsafeSlow(Math.max(this.#bytes.length * 2, this.position + bytes));
     this.#bytes.copy(larger, 0, 0, this.position);
     this.#bytes = larger;
   }

@@ -4,8 +4,10 @@
  * Flow records, of which there may be millions, are put together by hand; everything that hangs on them and every other record goes through JSON.stringify.
  * Rule steps and decisions are shared between flows (verdicts are cached), so their text is kept by identity: a record is not changed once it has been written.
  */
+import type { PlainFlow } from '../record/plain-flow.ts';
 import type { AnyRecord, FlowRecord, Peer } from '../record/record.ts';
 import { JsonBytes } from './json-bytes.ts';
+import { JsonPlain } from './json-plain.ts';
 import { rowFields } from './rows.ts';
 import type { Sink, SinkFormat } from './sink.ts';
 import type { Writer } from './writer.ts';
@@ -75,6 +77,8 @@ export class JsonSink implements Sink {
   #netns: string | undefined;
   #pod: FlowRecord['pod'];
   #whereText = Buffer.alloc(0);
+  #plainOf: PlainFlow | undefined;
+  #plain: JsonPlain | undefined;
 
   constructor(writer: Writer) {
     this.#writer = writer;
@@ -83,6 +87,16 @@ export class JsonSink implements Sink {
   write(record: AnyRecord): void {
     if (record.type === 'flow') this.#flow(record);
     else this.#out.value(inOrder(record));
+    this.#out.raw('\n');
+    if (this.#out.position >= CHUNK_BYTES) this.#flush();
+  }
+
+  writePlain(flow: PlainFlow): void {
+    if (this.#plainOf !== flow) {
+      this.#plain = new JsonPlain(flow);
+      this.#plainOf = flow;
+    }
+    this.#plain!.write(this.#out, flow);
     this.#out.raw('\n');
     if (this.#out.position >= CHUNK_BYTES) this.#flush();
   }
