@@ -107,6 +107,12 @@ export class ConnectionTracker implements StreamConsumer {
     return this.#streams[0].missing + this.#streams[1].missing;
   }
 
+  /** Sequence number, as int32 bits, up to which a direction was told or needs not be, and when the last of it came; `undefined` when nothing did. */
+  end(direction: 0 | 1): { readonly seq: number; readonly atNs: number } | undefined {
+    const { nextHeadSeq, lastNs, offset } = this.#streams[direction];
+    return offset === 0 ? undefined : { seq: nextHeadSeq, atNs: lastNs };
+  }
+
   /** Segments of a direction that end before this need not be given (see TcpStream). */
   nextHeadSeq(direction: 0 | 1): number {
     return this.#streams[direction].nextHeadSeq;

@@ -5,9 +5,8 @@
 import type { Subject } from '../annotate/subject.ts';
 import { formatEndpoint } from '../net/address.ts';
 import type { Evidence } from '../record/record.ts';
-import { cameFromUpstream, originalPath } from './fit.ts';
+import { originalPath } from './fit.ts';
 import type { Hop } from './hop.ts';
-import { markOf, type Place } from './place.ts';
 import { normalisePath } from './request-path.ts';
 
 export interface Counterpart {
@@ -56,12 +55,7 @@ export class Counterparts {
     if (
       flow.tcp !== undefined &&
       other.flow.tcp !== undefined &&
-      !(
-        sequencesMeet(flow.tcp.nextToDestination, other.flow.tcp.nextToDestination) &&
-        (flow.packetsToSource === 0 ||
-          other.flow.packetsToSource === 0 ||
-          sequencesMeet(flow.tcp.nextToSource, other.flow.tcp.nextToSource))
-      )
+      !sequencesMeet(flow.tcp.nextToDestination, other.flow.tcp.nextToDestination)
     )
       return undefined;
     return { subject: other, evidence: 'derived' };
@@ -106,54 +100,26 @@ function overlaps(a: Subject, b: Subject): boolean {
   return b.flow.firstNs + offset <= a.flow.lastNs + CLOCKS_NS && a.flow.firstNs <= b.flow.lastNs + offset + CLOCKS_NS;
 }
 
-/** What is known of one connection that two proxies share: the hops that left on it, and those that came in on it there. */
-export interface Crossing {
-  readonly left: readonly Hop[];
-  readonly arrived: readonly Hop[];
-  /** Is every request on it among both? */
-  readonly allKnown: boolean;
-}
-
-/** The hop that follows for the same request. Where both know its place on the connection, the place tells; else it has to be the only one that fits, and to fit no other. */
-export function followingHop(hop: Hop, { left, arrived, allKnown }: Crossing): Hop | undefined {
-  const fitting = arrived.filter((next) => next.of === hop.of && mayFollow(hop, next));
-  const [only] = fitting;
-  if (only === undefined || fitting.length > 1) return undefined;
-  if (hop.of === 'request' && leavesAt(hop)?.length === 1 && arrivesAt(only)?.length === 1) return only;
-  return allKnown && left.filter((other) => other.of === only.of && mayFollow(other, only)).length === 1 ? only : undefined;
-}
-
-function mayFollow(hop: Hop, next: Hop): boolean {
-  if (hop.of === 'connection') return true;
-  const from = leavesAt(hop);
-  const to = arrivesAt(next);
-  if (from !== undefined && to !== undefined && !from.some((mark) => to.includes(mark))) return false;
-  return sameAsked(hop, next) && sameAnswer(hop, next) && nested(hop, next);
-}
-
-/** The marks of the places where a request may lie on the connection on which it left; `undefined` where they are not known. */
-function leavesAt(hop: Hop): string[] | undefined {
-  return hop.readOn === 'up' ? marksOf([markOf(hop.exchange!)]) : marksOf(placesOfHop(hop).map(({ mark }) => mark));
-}
-
-function arrivesAt(hop: Hop): string[] | undefined {
-  return hop.readOn === 'down' ? marksOf([markOf(hop.exchange!)]) : marksOf(placesOfHop(hop).map(({ mark }) => mark));
-}
-
-function placesOfHop(hop: Hop): readonly Place[] {
-  return hop.place === undefined ? (hop.mayLie ?? []) : [hop.place];
-}
-
-function marksOf(marks: readonly (string | undefined)[]): string[] | undefined {
-  const known = marks.flatMap((mark) => mark ?? []);
-  return known.length === 0 || known.length < marks.length ? undefined : known;
-}
-
-/** Was the same answered? A proxy passes on the status that its upstream gave, unless it tries again. */
-function sameAnswer(a: Hop, b: Hop): boolean {
-  const left = a.exchange?.response?.status;
-  const right = b.exchange?.response?.status;
-  return left === undefined || right === undefined || left === right || right >= 500 || !cameFromUpstream(a.exchange!);
+/** The hop that follows on the connection `arrived`, for the same request. */
+export function followingHop(hop: Hop, candidates: readonly Hop[]): Hop | undefined {
+  const fitting = candidates.filter((next) => next.of === hop.of);
+  if (hop.of === 'connection') return fitting.length === 1 ? fitting[0] : undefined;
+  const { place, exchange } = hop;
+  if (place === undefined || exchange === undefined) return undefined;
+  if (!place.shared) {
+    const exact = fitting.filter(
+      (next) =>
+        (next.readOn === 'down'
+          ? next.exchange?.index
+          : next.place !== undefined && !next.place.shared
+            ? next.place.clientEnd
+            : undefined) === place.clientEnd,
+    );
+    if (exact.length === 1 && sameAsked(hop, exact[0]!)) return exact[0];
+    if (exact.length > 1) return undefined;
+  }
+  const alike = fitting.filter((next) => sameAsked(hop, next) && nested(hop, next));
+  return alike.length === 1 ? alike[0] : undefined;
 }
 
 /** Was the same asked for? What one side does not know does not speak against it. */

@@ -65,27 +65,12 @@ function agree(downstream: Exchange, upstream: Exchange): boolean {
   return left === undefined || right === undefined || !cameFromUpstream(downstream) || left === right;
 }
 
-/**
- * May the two directions be interleaved: a tunnel, an interim response, an answer that began before the request was over? Then one exchange is several turns of an encrypted
- * connection, and none of these has its bounds or its length.
- */
-function isInterleaved(exchange: Exchange): boolean {
-  const { requestEndNs, responseStartNs } = exchange;
-  return (
-    exchange.tunnel ||
-    exchange.interim ||
-    header(exchange, 'expect', 'request') !== undefined ||
-    (requestEndNs !== undefined && responseStartNs !== undefined && responseStartNs < requestEndNs)
-  );
-}
-
-/** A proxy that is asked to wait (Expect: 100-continue) answers with these 25 bytes by itself, and takes the header away. Source: Envoy HttpConnectionManager.proxy_100_continue. */
-const CONTINUE_MAX = 64;
-
-/** May the turn be one that the proxy ended itself, to be sent the body? */
-function mayAskForBody(upstream: Exchange, place: Place): boolean {
-  if (upstream.requestDone && upstream.requestBytes === 0) return false;
-  return place.exchange === undefined && (place.serverBytes === undefined || place.serverBytes <= CONTINUE_MAX);
+/** May the request have been sent in `place` at all, whatever became of it? An attempt that failed is tried again elsewhere, and its response is nobody's. */
+export function mayHaveBeenTried(downstream: Exchange, place: Place): boolean {
+  const { requestStartNs, responseStartNs } = downstream;
+  if (requestStartNs === undefined || place.lastClientNs + CLOCK_NS < requestStartNs) return false;
+  if (!place.loose && place.firstClientNs + CLOCK_NS < requestStartNs) return false;
+  return responseStartNs === undefined || place.shared || place.firstClientNs <= responseStartNs + CLOCK_NS;
 }
 
 /** The request came in as `downstream`; was it sent on in `place`? */
@@ -94,21 +79,18 @@ export function fitsUpstream(downstream: Exchange, place: Place): boolean {
   if (requestStartNs === undefined) return false;
   if (place.lastClientNs + CLOCK_NS < requestStartNs) return false;
   if (!place.loose && place.firstClientNs + CLOCK_NS < requestStartNs) return false;
-  const ended = downstream.responseDone ? responseEndNs : undefined;
-  if (!isInterleaved(downstream)) {
-    if (responseStartNs !== undefined && !answersInTime(place, downstream, responseStartNs, ended)) return false;
-    if (cameFromUpstream(downstream) && downstream.requestDone && tooShort(place.clientBytes, downstream.requestBytes)) return false;
-  } else if (ended !== undefined && place.firstClientNs > ended + CLOCK_NS && !place.shared) return false;
+  if (responseStartNs !== undefined) {
+    if (place.firstClientNs > responseStartNs + CLOCK_NS && !place.shared) return false;
+    if (cameFromUpstream(downstream)) {
+      if (place.firstServerNs === undefined || place.firstServerNs > responseStartNs + CLOCK_NS) return false;
+      const ended = downstream.responseDone ? responseEndNs : undefined;
+      if (!place.loose && !place.isLast && ended !== undefined && place.lastServerNs !== undefined && place.lastServerNs > ended + CLOCK_NS)
+        return false;
+      if (downstream.responseDone && tooShort(place.serverBytes, downstream.responseBytes)) return false;
+    }
+  }
+  if (downstream.requestDone && cameFromUpstream(downstream) && tooShort(place.clientBytes, downstream.requestBytes)) return false;
   return place.exchange === undefined || agree(downstream, place.exchange);
-}
-
-function answersInTime(place: Place, downstream: Exchange, responseStartNs: number, ended: number | undefined): boolean {
-  if (place.firstClientNs > responseStartNs + CLOCK_NS && !place.shared) return false;
-  if (!cameFromUpstream(downstream)) return true;
-  if (place.firstServerNs === undefined || place.firstServerNs > responseStartNs + CLOCK_NS) return false;
-  if (!place.loose && !place.isLast && ended !== undefined && place.lastServerNs !== undefined && place.lastServerNs > ended + CLOCK_NS)
-    return false;
-  return !downstream.responseDone || !tooShort(place.serverBytes, downstream.responseBytes);
 }
 
 /** The request was sent on as `upstream`; did it come in in `place`? */
@@ -116,21 +98,15 @@ export function fitsDownstream(upstream: Exchange, place: Place): boolean {
   const { requestStartNs, responseStartNs } = upstream;
   if (requestStartNs === undefined) return false;
   if (place.firstClientNs > requestStartNs + CLOCK_NS) return false;
-  if (!place.shared && !isInterleaved(upstream) && !mayAskForBody(upstream, place)) {
-    if (place.lastServerNs !== undefined && place.lastServerNs + CLOCK_NS < requestStartNs) return false;
-    if (upstream.responseDone && responseStartNs !== undefined && !passesOn(upstream, place, responseStartNs)) return false;
-    if (upstream.requestDone && tooShort(place.clientBytes, upstream.requestBytes)) return false;
+  if (!place.shared && place.lastServerNs !== undefined && place.lastServerNs + CLOCK_NS < requestStartNs) return false;
+  if (upstream.responseDone && responseStartNs !== undefined && header(upstream, 'expect', 'request') === undefined) {
+    // A complete response is passed on: whatever the proxy sent to the client for this request, it sent after the response began.
+    if (!place.shared && place.lastServerNs !== undefined && place.lastServerNs + CLOCK_NS < responseStartNs) return false;
+    if (!place.loose && place.firstServerNs !== undefined && place.firstServerNs + CLOCK_NS < responseStartNs) return false;
+    if (tooShort(place.serverBytes, upstream.responseBytes)) return false;
   }
+  if (upstream.requestDone && tooShort(place.clientBytes, upstream.requestBytes)) return false;
   return place.exchange === undefined || agree(place.exchange, upstream);
-}
-
-/** A complete response is passed on: whatever the proxy sent to the client for this request, it sent after the response began. */
-function passesOn(upstream: Exchange, place: Place, responseStartNs: number): boolean {
-  if (place.lastServerNs !== undefined && place.lastServerNs + CLOCK_NS < responseStartNs) return false;
-  if (!place.loose && place.firstServerNs !== undefined && place.firstServerNs + CLOCK_NS < responseStartNs) return false;
-  // A client may have gone before it got the whole, and an attempt that failed may have been followed by another one.
-  if (place.isLast || (upstream.response?.status ?? 0) >= 500) return true;
-  return !tooShort(place.serverBytes, upstream.responseBytes);
 }
 
 function tooShort(room: number | undefined, body: number | undefined): boolean {

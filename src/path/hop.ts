@@ -12,7 +12,7 @@ import type { Place } from './place.ts';
 export interface HopJoin {
   readonly by: PathJoin['by'];
   readonly evidence: Evidence;
-  /** The legs that fit, when it is ambiguous. */
+  /** Other legs that fit, when it is ambiguous. */
   readonly candidates?: readonly Subject[];
   readonly reason?: Reason;
 }

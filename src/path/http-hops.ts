@@ -10,9 +10,8 @@ import { findField } from '../decode/header-field.ts';
 import type { RoutedDecision } from '../envoy/alternative.ts';
 import { decideRequest } from '../envoy/request.ts';
 import type { Exchange } from '../flow/http.ts';
-import { cameFromUpstream, fitsDownstream, fitsUpstream, originalPath, sameRequestId } from './fit.ts';
+import { cameFromUpstream, fitsDownstream, fitsUpstream, mayHaveBeenTried, originalPath, sameRequestId } from './fit.ts';
 import type { Hop, HopJoin } from './hop.ts';
-import { IntervalIndex } from './interval-index.ts';
 import { possiblePlaces } from './matching.ts';
 import { type Place, placesOf } from './place.ts';
 import { mayLeadTo, speaksHttp2 } from './upstreams.ts';
@@ -23,14 +22,14 @@ interface Item {
   readonly routed: RoutedDecision | undefined;
   readonly mustBePlaced: boolean;
   readonly fits: number[];
-  /** The only place that carries the same request id in the clear. */
-  readonly proven: number | undefined;
-  /** There are more than FITS_MAX. */
-  readonly crowded: boolean;
+  /** Places in which it may have been sent, though another answered it. */
+  readonly tried: number[];
+  /** The place that carries the same request id in the clear. */
+  proven: number | undefined;
 }
 
-/** Where a request fits in more places than this, no more are looked at: nothing is proven of it, nor by it. */
-const FITS_MAX = 1024;
+/** At most this many candidates are named. */
+export const CANDIDATES_MAX = 256;
 
 /** Exchanges whose request was read, with the connection that carries them. */
 function exchangesOf(subjects: readonly Subject[]): { subject: Subject; exchange: Exchange }[] {
@@ -41,42 +40,44 @@ function exchangesOf(subjects: readonly Subject[]): { subject: Subject; exchange
   );
 }
 
-const SLACK_NS = 10_000;
+function allPlaces(subjects: readonly Subject[], http2: (subject: Subject) => boolean | undefined): Place[] {
+  return subjects.flatMap((subject, i) => (subject.tracker === undefined ? [] : placesOf(i, subject.tracker, http2(subject))));
+}
 
-/** All places of some connections, by time. */
-class Places {
-  readonly all: readonly Place[];
-  readonly #connections: readonly Subject[];
-  readonly #index: IntervalIndex;
-
-  constructor(connections: readonly Subject[], http2: (subject: Subject) => boolean | undefined) {
-    this.#connections = connections;
-    this.all = connections.flatMap((subject, i) => placesOf(i, subject, http2(subject)));
-    this.#index = new IntervalIndex(this.all.map(({ firstClientNs, untilNs }) => ({ fromNs: firstClientNs, toNs: untilNs })));
-  }
-
-  connectionOf(place: number): Subject {
-    return this.#connections[this.all[place]!.connection]!;
-  }
-
-  /** The places in which the request may lie, by index; and the one that carries its request id, if it is the only one. */
-  fitting(
-    subject: Subject,
-    exchange: Exchange,
-    fits: (place: Place, connection: Subject) => boolean,
-  ): Pick<Item, 'fits' | 'proven' | 'crowded'> {
-    const until = exchange.responseEndNs ?? subject.flow.lastNs;
-    const found = this.#index.overlapping(exchange.requestStartNs! - SLACK_NS, until + SLACK_NS).filter((place) => {
-      const connection = this.connectionOf(place);
-      return connection !== subject && fits(this.all[place]!, connection);
-    });
-    const same = found.filter((place) => idsAgree(exchange, this.all[place]!));
-    if (same.length === 1) return { fits: same, proven: same[0]!, crowded: false };
-    return found.length > FITS_MAX
-      ? { fits: found.slice(0, FITS_MAX), proven: undefined, crowded: true }
-      : { fits: found, proven: undefined, crowded: false };
+/** Indices of places that may hold something of [from, to], by connection in time: places of one connection follow each other. */
+function* overlapping(
+  places: readonly Place[],
+  byConnection: readonly (readonly number[])[],
+  fromNs: number,
+  toNs: number,
+): Generator<number> {
+  for (const list of byConnection) {
+    let low = 0;
+    let high = list.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      const place = places[list[middle]!]!;
+      if (Math.max(place.lastClientNs, place.lastServerNs ?? 0) < fromNs) low = middle + 1;
+      else high = middle;
+    }
+    for (let i = low; i < list.length; i++) {
+      const place = places[list[i]!]!;
+      if (place.firstClientNs > toNs) break;
+      yield list[i]!;
+    }
   }
 }
+
+function indexByConnection(places: readonly Place[]): number[][] {
+  const lists: number[][] = [];
+  places.forEach((place, i) => {
+    lists[place.connection] ??= [];
+    lists[place.connection]!.push(i);
+  });
+  return lists.filter((list) => list !== undefined);
+}
+
+const SLACK_NS = 10_000;
 
 /**
  * Requests read on downstream legs (the application's, a gateway's clients'), sent on over `upstreams`.
@@ -88,33 +89,37 @@ export function joinOutbound(
   upstreams: readonly Subject[],
   mayServeOthers: (upstream: Subject) => boolean,
 ): Hop[] {
-  const places = new Places(upstreams, speaksHttp2);
-  const items = exchangesOf(downstreams).map(({ subject, exchange }): Item => {
+  const places = allPlaces(upstreams, speaksHttp2);
+  const byConnection = indexByConnection(places);
+  const items: Item[] = exchangesOf(downstreams).map(({ subject, exchange }) => {
     const facts = requestFacts(exchange, subject.base, undefined);
     const routed = subject.connection === undefined || facts === undefined ? undefined : decideRequest(subject.connection, facts);
-    const found = places.fitting(
+    const fits: number[] = [];
+    const tried: number[] = [];
+    let proven: number | undefined;
+    const until = exchange.responseEndNs ?? subject.flow.lastNs;
+    for (const i of overlapping(places, byConnection, exchange.requestStartNs! - SLACK_NS, until + SLACK_NS)) {
+      const place = places[i]!;
+      const upstream = upstreams[place.connection]!;
+      if (upstream === subject || !mayHaveBeenTried(exchange, place) || !mayLeadTo(routed, upstream, false)) continue;
+      tried.push(i);
+      if (!fitsUpstream(exchange, place)) continue;
+      fits.push(i);
+      if (idsAgree(exchange, place)) proven = i;
+    }
+    return {
       subject,
       exchange,
-      (place, upstream) => fitsUpstream(exchange, place) && mayLeadTo(routed, upstream, false),
-    );
-    const mustBePlaced = found.fits.length > 0 && !found.crowded && (cameFromUpstream(exchange) || found.proven !== undefined);
-    return { subject, exchange, routed, mustBePlaced, ...found };
+      routed,
+      mustBePlaced: cameFromUpstream(exchange) && fits.length > 0,
+      fits: proven === undefined ? fits : [proven],
+      tried,
+      proven,
+    };
   });
-  // A copy of a request goes where nobody looks for it.
-  const copied = items.some(({ routed, crowded }) => routed === undefined || routed.mirrors.length > 0 || crowded);
-  const serveOthers = new Map<Subject, boolean>();
-  const isOwn = (place: number) => {
-    if (copied) return false;
-    const upstream = places.connectionOf(place);
-    let others = serveOthers.get(upstream);
-    if (others === undefined) {
-      others = mayServeOthers(upstream);
-      serveOthers.set(upstream, others);
-    }
-    return !others;
-  };
-  return assign(items, places.all, isOwn).map(({ item, connection, join, ...rest }): Hop => {
-    const up = connection === undefined ? undefined : upstreams[connection]!;
+  const own = (place: number) => !mayServeOthers(upstreams[places[place]!.connection]!);
+  return assign(items, places, own).map(({ item, place, join }): Hop => {
+    const up = place === undefined ? undefined : upstreams[place.connection]!;
     return {
       of: 'request',
       direction: 'outbound',
@@ -123,36 +128,36 @@ export function joinOutbound(
       ...(join === undefined ? {} : { join: named(join, upstreams) }),
       exchange: item.exchange,
       readOn: 'down',
-      ...rest,
+      ...(place === undefined ? {} : { place }),
       ...(item.routed === undefined ? {} : { routed: item.routed }),
     };
   });
 }
 
-/**
- * Requests read on their way to the application, which came in over `downstreams`.
- *
- * @param allKnown is every connection that came in to the proxy among `downstreams`?
- */
+/** Requests read on their way to the application, which came in over `downstreams`. */
 export function joinInbound(
   upstreams: readonly Subject[],
   downstreams: readonly Subject[],
   http2: (downstream: Subject) => boolean | undefined,
-  allKnown: boolean,
 ): Hop[] {
-  const places = new Places(downstreams, http2);
-  const items = exchangesOf(upstreams).map(({ subject, exchange }): Item => {
-    const found = places.fitting(
-      subject,
-      exchange,
-      (place, downstream) => fitsDownstream(exchange, place) && samePort(downstream, subject) && maybeFrom(exchange, downstream),
-    );
-    const mustBePlaced =
-      found.fits.length > 0 && !found.crowded && ((allKnown && sentByProxy(subject, exchange)) || found.proven !== undefined);
-    return { subject, exchange, routed: undefined, mustBePlaced, ...found };
+  const places = allPlaces(downstreams, http2);
+  const byConnection = indexByConnection(places);
+  const items: Item[] = exchangesOf(upstreams).map(({ subject, exchange }) => {
+    const fits: number[] = [];
+    let proven: number | undefined;
+    const until = exchange.responseEndNs ?? subject.flow.lastNs;
+    for (const i of overlapping(places, byConnection, exchange.requestStartNs! - SLACK_NS, until + SLACK_NS)) {
+      const place = places[i]!;
+      const downstream = downstreams[place.connection]!;
+      if (downstream === subject || !fitsDownstream(exchange, place) || !samePort(downstream, subject) || !maybeFrom(exchange, downstream))
+        continue;
+      fits.push(i);
+      if (idsAgree(exchange, place)) proven = i;
+    }
+    return { subject, exchange, routed: undefined, mustBePlaced: fits.length > 0, fits: proven === undefined ? fits : [proven], tried: fits, proven };
   });
-  return assign(items, places.all, () => false).map(({ item, connection, join, ...rest }): Hop => {
-    const down = connection === undefined ? undefined : downstreams[connection]!;
+  return assign(items, places, () => false).map(({ item, place, join }): Hop => {
+    const down = place === undefined ? undefined : downstreams[place.connection]!;
     const facts = down === undefined ? undefined : requestFacts(item.exchange, item.subject.base, originalPath(item.exchange));
     const routed = down?.connection === undefined || facts === undefined ? undefined : decideRequest(down.connection, facts);
     return {
@@ -163,20 +168,10 @@ export function joinInbound(
       ...(join === undefined ? {} : { join: named(join, downstreams) }),
       exchange: item.exchange,
       readOn: 'up',
-      ...rest,
+      ...(place === undefined ? {} : { place }),
       ...(routed === undefined ? {} : { routed }),
     };
   });
-}
-
-/**
- * Did the proxy send this request on? Envoy adds these headers to every one. The agent asks the application for its health from the same address, and what the application sends to
- * itself over loopback may carry headers that it passes on. Source: Envoy source/common/http/conn_manager_utility.cc, mutateRequestHeaders; Istio pilot-agent's application probes.
- */
-function sentByProxy(subject: Subject, exchange: Exchange): boolean {
-  if (subject.record.roles.includes('loopback')) return false;
-  const { request } = exchange;
-  return request?.requestId !== undefined || findField(request?.headers ?? [], 'x-forwarded-proto') !== undefined;
 }
 
 /**
@@ -184,7 +179,7 @@ function sentByProxy(subject: Subject, exchange: Exchange): boolean {
  * reach the application, or several fit.
  */
 export function unplacedInbound(hops: readonly Hop[], downstreams: readonly Subject[]): Hop[] {
-  const used = new Set(hops.flatMap((hop) => hop.place?.exchange ?? []));
+  const used = new Set(hops.flatMap((hop) => (hop.place?.exchange === undefined ? [] : [hop.place.exchange])));
   return exchangesOf(downstreams)
     .filter(({ exchange }) => !used.has(exchange))
     .map(({ subject, exchange }): Hop => {
@@ -194,14 +189,12 @@ export function unplacedInbound(hops: readonly Hop[], downstreams: readonly Subj
     });
 }
 
-/** The proxy sends what came in for a port on to that port, unless its cluster for it says another; or may, where its configuration is not known. */
+/** The proxy sends what came in for a port on to that port, unless its cluster for it says another. */
 export function samePort(downstream: Subject, upstream: Subject): boolean {
-  const { envoy } = downstream.world;
-  const { port } = downstream.translation.destination;
-  if (envoy === undefined || upstream.translation.destination.port === port) return true;
-  return envoy.configs.some((config) =>
-    (config.clusters.get(`inbound|${port}||`) ?? []).some(({ value }) => value.type !== 'ORIGINAL_DST' && value.endpoints.length > 0),
-  );
+  const port = downstream.translation.destination.port;
+  if (upstream.translation.destination.port === port) return true;
+  const clusters = downstream.world.envoy?.configs.flatMap((config) => [...(config.clusters.get(`inbound|${port}||`) ?? [])]) ?? [];
+  return clusters.some(({ value }) => value.type !== 'ORIGINAL_DST' && value.endpoints.length > 0);
 }
 
 /** The client's identity as the certificate showed it, which the proxy passed on; and the one that the pod with the client's address runs as. */
@@ -226,45 +219,42 @@ interface OpenJoin {
   readonly reason?: HopJoin['reason'];
 }
 
-interface Assigned extends Pick<Hop, 'place' | 'mayLie'> {
-  readonly item: Item;
-  readonly connection?: number;
-  readonly join?: OpenJoin;
-}
-
 /**
  * @param own is it known that whatever lies in the place is one of the items?
  */
-function assign(items: readonly Item[], places: readonly Place[], own: (place: number) => boolean): Assigned[] {
-  const competing = items.map((item) => (item.crowded ? { mustBePlaced: false, fits: [] } : item));
-  const possible = possiblePlaces(competing, (place) => places[place]!.shared || places[place]!.several);
+function assign(
+  items: readonly Item[],
+  places: readonly Place[],
+  own: (place: number) => boolean,
+): { item: Item; place: Place | undefined; join: OpenJoin | undefined }[] {
+  const possible = possiblePlaces(items, (place) => places[place]!.shared);
   const fitting = new Map<number, number>();
-  for (const item of items) for (const place of item.fits) fitting.set(place, (fitting.get(place) ?? 0) + 1);
-  return items.map((item, i): Assigned => {
-    const left = item.crowded ? undefined : possible[i];
+  for (const item of items) for (const place of item.tried) fitting.set(place, (fitting.get(place) ?? 0) + 1);
+  return items.map((item, i) => {
+    const left = possible[i];
     if (!item.mustBePlaced) {
       // Nobody says that this one was sent on; but what was sent can be nobody else's.
       const surely = item.fits.filter((place) => fitting.get(place) === 1 && !places[place]!.loose && own(place));
       const only = new Set(surely.map((place) => places[place]!.connection));
-      if (only.size === 1) return joined(item, surely, places, 'order');
+      if (only.size === 1)
+        return {
+          item,
+          place: places[surely.at(-1)!]!,
+          join: { by: 'order' as const, evidence: 'derived' as const, connections: [...only] },
+        };
     }
     const open = left ?? item.fits;
-    if (open.length === 0) return { item };
+    if (open.length === 0) return { item, place: undefined, join: undefined };
     const connections = [...new Set(open.map((place) => places[place]!.connection))];
     if (left === undefined || connections.length > 1 || !item.mustBePlaced) {
       const reason = connections.length > 1 ? ('several-upstreams' as const) : ('no-upstream-seen' as const);
-      return { item, join: { by: 'order', evidence: 'ambiguous', connections, reason } };
+      return { item, place: undefined, join: { by: 'order' as const, evidence: 'ambiguous' as const, connections, reason } };
     }
-    return joined(item, open, places, item.proven === undefined ? 'order' : 'request-id');
+    // On one connection requests follow each other: the answer that went on is that of the last turn that fits.
+    const place = places[open.at(-1)!]!;
+    if (item.proven !== undefined) return { item, place, join: { by: 'request-id' as const, evidence: 'observed' as const, connections } };
+    return { item, place, join: { by: 'order' as const, evidence: 'derived' as const, connections } };
   });
-}
-
-/** The connection is known; the place on it, where it is the only one. */
-function joined(item: Item, open: readonly number[], places: readonly Place[], by: OpenJoin['by']): Assigned {
-  const left = open.map((place) => places[place]!);
-  const { connection } = left[0]!;
-  const join: OpenJoin = { by, evidence: by === 'request-id' ? 'observed' : 'derived', connections: [connection] };
-  return { item, connection, join, ...(left.length === 1 && !left[0]!.shared ? { place: left[0]! } : { mayLie: left }) };
 }
 
 function named(join: OpenJoin, subjects: readonly Subject[]): HopJoin {
@@ -272,7 +262,7 @@ function named(join: OpenJoin, subjects: readonly Subject[]): HopJoin {
   return {
     by,
     evidence,
-    ...(evidence === 'ambiguous' ? { candidates: connections.map((i) => subjects[i]!) } : {}),
+    ...(evidence === 'ambiguous' ? { candidates: connections.slice(0, CANDIDATES_MAX).map((i) => subjects[i]!) } : {}),
     ...(reason === undefined ? {} : { reason }),
   };
 }

@@ -8,13 +8,17 @@ import type { Leg } from '../record/record.ts';
 import { joinByAccessLog } from './access-log.ts';
 import type { Hop } from './hop.ts';
 import { joinInbound, joinOutbound, samePort, unplacedInbound } from './http-hops.ts';
-import { IntervalIndex } from './interval-index.ts';
 import { joinOpened } from './openers.ts';
-import { isCarriedAsBytes, joinConnections, lifeOf, mayCarry } from './tcp-hops.ts';
+import { isCarriedAsBytes, joinConnections, mayCarry } from './tcp-hops.ts';
 
 const plays = (subject: Subject, ...roles: Leg[]) => subject.record.roles.some((role) => roles.includes(role));
 const isTcp = (subject: Subject) => subject.flow.protocol === 'tcp';
 const hasRequests = (subject: Subject) => subject.tracker?.protocol === 'http1' || subject.tracker?.protocol === 'http2';
+
+/** Was it sent to the port for what comes in, by a rule? Without a configuration this tells a sidecar from a gateway. */
+function isCaptured({ record: { rule }, ports }: Subject): boolean {
+  return rule?.port !== undefined && ports.inbound.has(rule.port);
+}
 
 /** @param http2 does the client's proxy speak HTTP/2 on this connection that comes in? `undefined` where its configuration was not recorded */
 export function namespaceHops(subjects: readonly Subject[], http2: (downstream: Subject) => boolean | undefined): Hop[] {
@@ -26,47 +30,29 @@ export function namespaceHops(subjects: readonly Subject[], http2: (downstream: 
     (s) => plays(s, 'proxy-to-app') || (plays(s, 'loopback') && s.ports.hasProxy && !s.ports.listening.has(s.translation.destination.port)),
   );
   // A gateway sends what its clients ask for on to the outside; so does a sidecar that is asked for something else than its application.
-  const gateway = clients.filter((s) => s.connection?.direction !== 'INBOUND' && s.place.hook !== 'OUTPUT');
+  const gateway = clients.filter((s) => (s.connection === undefined ? !isCaptured(s) : s.connection.direction !== 'INBOUND') && s.place.hook !== 'OUTPUT');
   const inward = clients.filter((s) => !gateway.includes(s));
-  const unknown = tcp.filter((s) => plays(s, 'unknown') && s.flow.payloadToDestination);
-  const strangers = unknown.filter((s) => s.place.hook === 'OUTPUT' && s.place.onLoopback);
-  const comers = unknown.filter((s) => s.place.hook === 'PREROUTING');
-  return joinByAccessLog(
-    [...outboundHops([...toProxy, ...gateway], towards, strangers), ...inboundHops(inward, apps, http2, comers)],
-    subjects,
-  );
+  return joinByAccessLog([...outboundHops([...toProxy, ...gateway], towards), ...inboundHops(inward, apps, http2)], subjects);
 }
 
-/** Is everything known that was asked for on this connection, as far as it was captured? */
-function isReadWhole({ tracker }: Subject): boolean {
-  return tracker !== undefined && tracker.holes.length === 0 && tracker.exchangeCount === tracker.exchanges.length;
-}
-
-/** @param strangers connections that may be downstream ones, too */
-function outboundHops(downstreams: readonly Subject[], upstreams: readonly Subject[], strangers: readonly Subject[]): Hop[] {
+function outboundHops(downstreams: readonly Subject[], upstreams: readonly Subject[]): Hop[] {
   const readable = downstreams.filter((s) => hasRequests(s) && s.connection?.network !== 'tcp');
   const carried = downstreams.filter(isCarriedAsBytes);
-  const known = new Set([...readable.filter(isReadWhole), ...carried]);
-  const unread = [...downstreams.filter((s) => !known.has(s) && s.flow.payloadToDestination), ...strangers];
-  const lives = new IntervalIndex(carried.map(lifeOf));
-  const mayServeOthers = (up: Subject) =>
-    unread.length > 0 || lives.overlapping(up.flow.firstNs, up.flow.lastNs).some((i) => mayCarry(carried[i]!, up, undefined));
-  const requests = joinOutbound(readable, upstreams, mayServeOthers);
+  const unread = downstreams.some((s) => !readable.includes(s) && !carried.includes(s) && s.flow.payloadToDestination);
+  const requests = joinOutbound(readable, upstreams, (up) => unread || carried.some((down) => mayCarry(down, up, undefined)));
   const rest = without(upstreams, used(requests));
   const bytes = joinConnections('outbound', carried, rest, () => true);
-  return joinOpened([...requests, ...bytes], without(rest, used(bytes)), unread, () => true);
+  return joinOpened([...requests, ...bytes], without(rest, used(bytes)), () => true);
 }
 
 function inboundHops(
   downstreams: readonly Subject[],
   upstreams: readonly Subject[],
   http2: (downstream: Subject) => boolean | undefined,
-  strangers: readonly Subject[],
 ): Hop[] {
-  const requestsOnly = carriesOnlyRequests(downstreams, upstreams);
-  const carried = new Set(downstreams.filter((down) => isCarriedAsBytes(down) && !requestsOnly.has(down)));
+  const carried = new Set(downstreams.filter((down) => isCarriedAsBytes(down) && !onlyRequests(down, upstreams)));
   const asRequests = downstreams.filter((s) => !carried.has(s) || !hasRequests(s));
-  const read = joinInbound(upstreams.filter(hasRequests), asRequests, http2, strangers.length === 0);
+  const read = joinInbound(upstreams.filter(hasRequests), asRequests, http2);
   const requests = [...read, ...unplacedInbound(read, asRequests.filter(hasRequests))];
   const rest = without(upstreams, used(requests));
   const served = new Set(requests.map((hop) => hop.down));
@@ -83,7 +69,7 @@ function inboundHops(
       const managed =
         down.connection?.ways.length !== 0 && down.connection?.ways.every((way) => terminalFilter(way.chain)?.kind === 'http') === true;
       const routed =
-        down.connection !== undefined && (managed || requestsOnly.has(down))
+        down.connection !== undefined && (managed || onlyRequests(down, upstreams))
           ? decideUnread(down.connection, epochMs(down.base, down.flow.firstNs))
           : undefined;
       return { of: 'connection', direction: 'inbound', down, ...(routed === undefined ? {} : { routed }) };
@@ -91,33 +77,27 @@ function inboundHops(
   return joinOpened(
     [...requests, ...bytes, ...unread],
     without(rest, used(bytes)).filter((up) => !hasRequests(up)),
-    [...asRequests.filter((down) => !(hasRequests(down) && isReadWhole(down))), ...strangers],
     samePort,
   );
 }
 
 /**
- * Over which encrypted connections can only requests have come? So it is when all that went on to the application for its port meanwhile were requests, and each tells of a client
+ * Can only requests have come over this encrypted connection? So it is when all that went on to the application for its port meanwhile were requests, and each tells of a client
  * that showed a certificate: only an HTTP connection manager writes that. Source: Envoy forward_client_cert_details.
  */
-function carriesOnlyRequests(downstreams: readonly Subject[], upstreams: readonly Subject[]): ReadonlySet<Subject> {
-  const lives = new IntervalIndex(upstreams.map(lifeOf));
-  const telling = upstreams.map(tellsOfCertificates);
-  return new Set(
-    downstreams.filter((down) => {
-      if (down.tracker?.protocol !== 'tls' || !down.flow.payloadToSource) return false;
-      const meanwhile = lives.overlapping(down.flow.firstNs, down.flow.lastNs).filter((i) => samePort(down, upstreams[i]!));
-      return meanwhile.some((i) => telling[i] === true) && meanwhile.every((i) => telling[i] !== false);
-    }),
-  );
-}
-
-/** Does every request on it tell of a client's certificate? `undefined` where no request was read. */
-function tellsOfCertificates(up: Subject): boolean | undefined {
-  if (!hasRequests(up) || !isReadWhole(up)) return false;
-  const requests = (up.tracker?.exchanges ?? []).flatMap(({ request }) => request ?? []);
-  if (requests.length === 0) return undefined;
-  return requests.every(({ headers }) => findField(headers, 'x-forwarded-client-cert') !== undefined);
+function onlyRequests(down: Subject, upstreams: readonly Subject[]): boolean {
+  if (down.tracker?.protocol !== 'tls' || !down.flow.payloadToSource) return false;
+  let found = false;
+  for (const up of upstreams) {
+    if (up.flow.lastNs < down.flow.firstNs || up.flow.firstNs > down.flow.lastNs || !samePort(down, up)) continue;
+    if (!hasRequests(up)) return false;
+    for (const { request } of up.tracker?.exchanges ?? []) {
+      if (request === undefined) continue;
+      if (findField(request.headers, 'x-forwarded-client-cert') === undefined) return false;
+      found = true;
+    }
+  }
+  return found;
 }
 
 /** Upstream connections that were surely found to be used. */

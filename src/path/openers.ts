@@ -1,86 +1,63 @@
 /**
  * For whom was an upstream connection opened? Envoy opens one only on demand: when a request or a connection is there that needs it. If exactly one was there, it was that one;
  * this joins attempts that failed, which carry no bytes to tell by.
- *
- * A request may be sent on another connection than the one that was opened for it, when that one is free earlier; so a connection is told to be a request's only when it gave no
- * answer, or when it is the only one on which the request fits, and no other request does.
- * Source: Envoy source/common/conn_pool/conn_pool_base.cc.
  */
 import type { Subject } from '../annotate/subject.ts';
-import { cameFromUpstream } from './fit.ts';
 import type { Hop } from './hop.ts';
-import { IntervalIndex } from './interval-index.ts';
-import { placesOf } from './place.ts';
-import { lifeOf, mayCarry } from './tcp-hops.ts';
+import { mayCarry } from './tcp-hops.ts';
 import { mayLeadTo } from './upstreams.ts';
 
 const CLOCK_NS = 2_000;
 
-/** When an upstream connection may have been opened for it. */
-function demandOf(hop: Hop): { readonly fromNs: number; readonly toNs: number } | undefined {
-  const { down, exchange } = hop;
-  if (down === undefined) return undefined;
-  if (hop.of === 'connection') return lifeOf(down);
-  if (exchange?.requestStartNs === undefined) return undefined;
-  if (hop.readOn === 'up') return lifeOf(down);
-  return { fromNs: exchange.requestStartNs, toNs: exchange.responseStartNs ?? down.flow.lastNs };
+function wasThere(hop: Hop, up: Subject): boolean {
+  const at = up.flow.firstNs;
+  if (hop.of === 'request') {
+    const { exchange, place } = hop;
+    if (exchange?.requestStartNs === undefined) return false;
+    // Read on its way on: it was there from when it came in, as far as that is known, until it was sent.
+    if (hop.readOn !== 'down') return (place?.firstClientNs ?? hop.down?.flow.firstNs ?? Number.NEGATIVE_INFINITY) <= at + CLOCK_NS && at <= exchange.requestStartNs + CLOCK_NS;
+    const until = exchange.responseStartNs ?? hop.down?.flow.lastNs ?? exchange.requestStartNs;
+    return exchange.requestStartNs <= at + CLOCK_NS && at <= until + CLOCK_NS && mayLeadTo(hop.routed, up, false);
+  }
+  return hop.down !== undefined && mayCarry(hop.down, up, hop.routed);
 }
 
-function mayNeed(hop: Hop, up: Subject): boolean {
-  if (hop.of === 'connection') return mayCarry(hop.down!, up, hop.routed);
-  return hop.readOn === 'up' || mayLeadTo(hop.routed, up, false);
-}
-
-function gaveNoAnswer(up: Subject): boolean {
-  return (
-    !up.flow.payloadToSource ||
-    (up.tracker?.protocol === 'tls' && placesOf(0, up, false).every((place) => place.firstServerNs === undefined))
-  );
-}
-
-/** Can it be said of this hop that the connection was opened for it, when nobody else was there? `wanted`: how many hops may have used it. */
-function isTold(hop: Hop, up: Subject, wanted: number): boolean {
-  if (hop.up !== undefined) return false;
-  if (hop.of === 'connection') return true;
-  const { exchange, routed } = hop;
-  return (
-    hop.readOn === 'down' &&
-    routed !== undefined &&
-    routed.alternatives.length > 0 &&
-    !cameFromUpstream(exchange!) &&
-    (gaveNoAnswer(up) || (wanted === 1 && hop.join?.candidates?.length === 1 && hop.join.candidates[0] === up))
-  );
+/**
+ * May it have carried the request of another hop? What waits takes the first connection that is free, whichever it was that asked for one.
+ * Source: Envoy source/common/conn_pool/conn_pool_base.cc, onUpstreamReady().
+ */
+function mayHaveServedAnother(up: Subject, hop: Hop, hops: readonly Hop[]): boolean {
+  const tls = up.tracker?.tls;
+  if (!up.flow.payloadToDestination || (tls !== undefined && tls.firstApplicationDataNs[0] === undefined)) return false;
+  return hops.some((other) => {
+    const start = other.exchange?.requestStartNs;
+    if (other === hop || other.of !== 'request' || other.readOn !== 'down' || start === undefined) return false;
+    const answered = other.exchange?.responseStartNs ?? Number.POSITIVE_INFINITY;
+    return start <= up.flow.lastNs + CLOCK_NS && up.flow.firstNs <= answered + CLOCK_NS && mayLeadTo(other.routed, up, false);
+  });
 }
 
 /**
  * @param hops of one proxy and direction
- * @param orphans upstream connections that no hop uses
- * @param unread connections that came in, of whose requests not all are among the hops
+ * @param orphans upstream connections that no hop uses, whose opening was seen
  * @returns the hops, with those that lacked an upstream joined where it is proven
  */
-export function joinOpened(
-  hops: readonly Hop[],
-  orphans: readonly Subject[],
-  unread: readonly Subject[],
-  fitsToo: (down: Subject, up: Subject) => boolean,
-): Hop[] {
+export function joinOpened(hops: readonly Hop[], orphans: readonly Subject[], fitsToo: (down: Subject, up: Subject) => boolean): Hop[] {
   const result = [...hops];
   const claimed = new Map<number, Subject[]>();
-  const demands = new IntervalIndex(hops.map(demandOf));
-  const others = new IntervalIndex(unread.map(lifeOf));
-  const wanted = new Map<Subject, number>();
-  for (const hop of hops) for (const candidate of hop.join?.candidates ?? []) wanted.set(candidate, (wanted.get(candidate) ?? 0) + 1);
   for (const up of orphans) {
     if (up.flow.midstream) continue;
-    const at = up.flow.firstNs;
-    const there = demands.overlapping(at - CLOCK_NS, at + CLOCK_NS).filter((i) => fitsToo(hops[i]!.down!, up) && mayNeed(hops[i]!, up));
-    const [only] = there;
-    if (only === undefined || there.length > 1 || !isTold(hops[only]!, up, wanted.get(up) ?? 0)) continue;
-    const { down } = hops[only]!;
-    if (others.overlapping(at - CLOCK_NS, at + CLOCK_NS).some((i) => unread[i] !== down && fitsToo(unread[i]!, up))) continue;
-    const list = claimed.get(only) ?? [];
+    const there: number[] = [];
+    result.forEach((hop, i) => {
+      if (wasThere(hop, up) && (hop.down === undefined || fitsToo(hop.down, up))) there.push(i);
+    });
+    if (there.length !== 1) continue;
+    const i = there[0]!;
+    const hop = result[i]!;
+    if (hop.up !== undefined || (hop.of === 'request' && mayHaveServedAnother(up, hop, result))) continue;
+    const list = claimed.get(i) ?? [];
     list.push(up);
-    claimed.set(only, list);
+    claimed.set(i, list);
   }
   for (const [i, ups] of claimed) {
     const hop = result[i]!;

@@ -7,10 +7,10 @@
 import type { Subject } from '../annotate/subject.ts';
 import type { RoutedDecision } from '../envoy/alternative.ts';
 import { decideTcp } from '../envoy/tcp.ts';
+import type { ConnectionTracker } from '../flow/exchange.ts';
 import type { Hop } from './hop.ts';
-import { IntervalIndex } from './interval-index.ts';
+import { CANDIDATES_MAX } from './http-hops.ts';
 import { possiblePlaces } from './matching.ts';
-import { placesOf } from './place.ts';
 import { mayLeadTo } from './upstreams.ts';
 
 const CLOCK_NS = 2_000;
@@ -23,9 +23,9 @@ export function isCarriedAsBytes(subject: Subject): boolean {
   return subject.connection?.network !== 'http';
 }
 
-/** Bytes towards the server and towards the client, at most; `undefined` where encryption or missing segments hide them, or nobody read them. */
-function bytesOf({ tracker, flow }: Subject): readonly [number, number] | undefined {
-  if (tracker === undefined) return flow.payloadToDestination || flow.payloadToSource ? undefined : [0, 0];
+/** Bytes towards the server and towards the client, at most; `undefined` where encryption or missing segments hide them. */
+function bytesOf(tracker: ConnectionTracker | undefined): readonly [number, number] | undefined {
+  if (tracker === undefined) return [0, 0];
   if (tracker.protocol === 'http1' || tracker.protocol === 'http2' || tracker.missingBytes > 0 || tracker.midstream) return undefined;
   return tracker.timeline?.total ?? [0, 0];
 }
@@ -47,25 +47,13 @@ export function mayCarry(down: Subject, up: Subject, routed: RoutedDecision | un
     // The chain does not end TLS: the same bytes go on.
     if (passed !== undefined && !passed.cut && passed.random !== hello.random && passed.sni === hello.sni) return false;
   }
-  const came = bytesOf(down);
-  const went = bytesOf(up);
+  const came = bytesOf(down.tracker);
+  const went = bytesOf(up.tracker);
   if (came === undefined || went === undefined) return true;
-  // Encryption adds bytes, how many is up to each: what came in encrypted says little of what goes on in the clear, or encrypted anew.
-  if (down.tracker?.tls !== undefined && (hello === undefined || passed?.random !== hello.random)) return true;
+  // Encryption adds bytes: what came in encrypted says little of what goes on in the clear.
+  if (down.tracker?.tls !== undefined && up.tracker?.tls === undefined) return true;
   if (came[1] > went[1]) return false;
   return up.tracker?.tls !== undefined || went[0] <= came[0];
-}
-
-/** From its first packet to its last. */
-export function lifeOf(subject: Subject): { readonly fromNs: number; readonly toNs: number } {
-  return { fromNs: subject.flow.firstNs, toNs: subject.flow.lastNs };
-}
-
-/** A TCP proxy says nothing by itself, but for the handshake where it ends the client's TLS: what else the client got came from an upstream. */
-function gotBytes(down: Subject): boolean {
-  if (!down.flow.payloadToSource || down.flow.midstream) return false;
-  if (down.connection?.tls !== 'mutual' && down.connection?.tls !== 'tls') return true;
-  return placesOf(0, down, false).some((place) => !place.loose && place.firstServerNs !== undefined);
 }
 
 /** Connections that came in on `downstreams`, carried as bytes over `upstreams` (those that no request was found to use). */
@@ -75,14 +63,14 @@ export function joinConnections(
   upstreams: readonly Subject[],
   fitsToo: (down: Subject, up: Subject) => boolean,
 ): Hop[] {
-  const index = new IntervalIndex(upstreams.map(lifeOf));
   const items = downstreams.map((down) => {
     const routed = down.connection === undefined ? undefined : decideTcp(down.connection);
-    const { fromNs, toNs } = lifeOf(down);
-    const fits = index
-      .overlapping(fromNs - CLOCK_NS, toNs + CLOCK_NS)
-      .filter((i) => mayCarry(down, upstreams[i]!, routed) && fitsToo(down, upstreams[i]!));
-    const mustBePlaced = fits.length > 0 && down.connection?.network === 'tcp' && gotBytes(down);
+    const fits: number[] = [];
+    upstreams.forEach((up, i) => {
+      if (mayCarry(down, up, routed) && fitsToo(down, up)) fits.push(i);
+    });
+    // A TCP proxy says nothing by itself: what the client got came from an upstream.
+    const mustBePlaced = down.flow.payloadToSource && down.connection?.network === 'tcp' && !down.flow.midstream && fits.length > 0;
     return { down, routed, fits, mustBePlaced };
   });
   const possible = possiblePlaces(items, () => false);
@@ -92,7 +80,7 @@ export function joinConnections(
     if (left.length === 0) return base;
     if (left.length === 1 && mustBePlaced && possible[i] !== undefined)
       return { ...base, up: upstreams[left[0]!]!, join: { by: 'order', evidence: 'derived' } };
-    const candidates = left.map((place) => upstreams[place]!);
+    const candidates = left.slice(0, CANDIDATES_MAX).map((place) => upstreams[place]!);
     return {
       ...base,
       join: { by: 'order', evidence: 'ambiguous', candidates, reason: left.length > 1 ? 'several-upstreams' : 'no-upstream-seen' },

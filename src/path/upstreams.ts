@@ -6,31 +6,15 @@ import type { EnvoyHistory } from '../envoy/history.ts';
 import { formatClusterName, parseServerName } from '../istio/cluster-name.ts';
 import { formatEndpoint } from '../net/address.ts';
 
-/** What of an upstream connection is held against every decision. */
-interface Target {
-  /** `ip:port` */
-  readonly address: string;
-  /** The cluster that the proxy named in its ClientHello, when it did. */
-  readonly named: string | undefined;
-  readonly encrypted: boolean | undefined;
+/** The cluster that the client's proxy named in its ClientHello, when it did. */
+export function clusterOfHello(subject: Subject): string | undefined {
+  const sni = subject.tracker?.tls?.clientHello?.sni;
+  const name = sni === undefined ? undefined : parseServerName(sni);
+  return name === undefined ? undefined : formatClusterName(name);
 }
 
-const targets = new WeakMap<Subject, Target>();
-
-function targetOf(upstream: Subject): Target {
-  let target = targets.get(upstream);
-  if (target === undefined) {
-    const { ip, port } = upstream.translation.destination;
-    const sni = upstream.tracker?.tls?.clientHello?.sni;
-    const name = sni === undefined ? undefined : parseServerName(sni);
-    target = {
-      address: formatEndpoint(ip, port),
-      named: name === undefined ? undefined : formatClusterName(name),
-      encrypted: isEncrypted(upstream),
-    };
-    targets.set(upstream, target);
-  }
-  return target;
+function targetOf(upstream: Subject): string {
+  return formatEndpoint(upstream.translation.destination.ip, upstream.translation.destination.port);
 }
 
 /** Is the connection encrypted, in the clear, or did it carry nothing that tells? */
@@ -47,51 +31,34 @@ function isEncrypted(upstream: Subject): boolean | undefined {
  */
 export function mayLeadTo(routed: RoutedDecision | undefined, upstream: Subject, encryptedAlready: boolean): boolean {
   if (routed === undefined || routed.alternatives.length === 0) return true;
-  const target = targetOf(upstream);
-  const { history } = routed.connection;
   for (const alternative of routed.alternatives) {
-    if (alternative.doubt !== undefined || alternative.unsure !== undefined || alternative.way.doubt !== undefined) return true;
-    if (leadsTo(alternative, target, history, encryptedAlready)) return true;
-    if (alternative.otherwise !== undefined && leadsTo(alternative.otherwise, target, history, encryptedAlready)) return true;
+    if (alternative.doubt !== undefined || alternative.unsure !== undefined) return true;
+    if (leadsTo(alternative, upstream, routed.connection.history, encryptedAlready)) return true;
+    if (alternative.otherwise !== undefined && leadsTo(alternative.otherwise, upstream, routed.connection.history, encryptedAlready))
+      return true;
   }
   return false;
 }
 
-function leadsTo(alternative: Alternative, target: Target, history: EnvoyHistory, encryptedAlready: boolean): boolean {
+function leadsTo(alternative: Alternative, upstream: Subject, history: EnvoyHistory, encryptedAlready: boolean): boolean {
   const { destination, cluster } = alternative;
   if (destination === undefined) return false;
-  if (target.named !== undefined && cluster !== undefined && !encryptedAlready && target.named !== cluster) return false;
-  if (alternative.endDoubt !== undefined) return true;
-  if (destination.members !== undefined && !destination.doubtful && !destination.members.includes(target.address)) return false;
-  return encryptedAlready || cluster === undefined || fitsTransport(cluster, target, history);
+  const target = targetOf(upstream);
+  const named = clusterOfHello(upstream);
+  if (named !== undefined && cluster !== undefined && !encryptedAlready && named !== cluster) return false;
+  if (destination.members !== undefined && !destination.doubtful && !destination.members.includes(target)) return false;
+  return encryptedAlready || cluster === undefined || fitsTransport(cluster, upstream, target, history);
 }
-
-const transports = new WeakMap<EnvoyHistory, Map<string, boolean>>();
 
 /** Does the cluster speak to this endpoint the way the connection does: encrypted, or in the clear? */
-function fitsTransport(name: string, target: Target, history: EnvoyHistory): boolean {
-  const { address, encrypted } = target;
+function fitsTransport(name: string, upstream: Subject, target: string, history: EnvoyHistory): boolean {
+  const encrypted = isEncrypted(upstream);
   if (encrypted === undefined) return true;
-  let known = transports.get(history);
-  if (known === undefined) {
-    known = new Map();
-    transports.set(history, known);
-  }
-  const key = `${name} ${address} ${encrypted}`;
-  let fits = known.get(key);
-  if (fits === undefined) {
-    fits = speaksSo(name, address, encrypted, history);
-    known.set(key, fits);
-  }
-  return fits;
-}
-
-function speaksSo(name: string, address: string, encrypted: boolean, history: EnvoyHistory): boolean {
   let told = false;
   for (const config of history.configs)
     for (const { value } of config.clusters.get(name) ?? []) {
       const endpoints = config.endpointsOf(value);
-      const known = endpoints?.filter((endpoint) => endpoint.target === address) ?? [];
+      const known = endpoints?.filter((endpoint) => endpoint.target === target) ?? [];
       const metadata = value.type === 'ORIGINAL_DST' ? [{}] : known.map((endpoint) => endpoint.transportSocketMatch);
       for (const match of metadata) {
         told = true;
@@ -108,14 +75,15 @@ const protocols = new WeakMap<EnvoyHistory, Map<string, boolean | undefined>>();
 export function speaksHttp2(upstream: Subject): boolean | undefined {
   const history = upstream.world.envoy;
   if (history === undefined) return undefined;
-  const { address, encrypted } = targetOf(upstream);
+  const target = targetOf(upstream);
+  const encrypted = isEncrypted(upstream);
   let known = protocols.get(history);
   if (known === undefined) {
     known = new Map();
     protocols.set(history, known);
   }
-  const key = `${address} ${encrypted}`;
-  if (!known.has(key)) known.set(key, agreedProtocol(history, address, encrypted));
+  const key = `${target} ${encrypted}`;
+  if (!known.has(key)) known.set(key, agreedProtocol(history, target, encrypted));
   return known.get(key);
 }
 
