@@ -389,6 +389,9 @@ export class EnvoyConfig {
 
   /** What Envoy refused, with its words. */
   get rejected(): RejectedResource[] {
+    const [section] = [...this.#sections.values()].flat();
+    const part = section?.part ?? [...(section?.lists.values() ?? [])][0]?.[0];
+    if (part?.textMentions('error_state') === false && !part.textMentions('errorState')) return [];
     const lists = [
       ['listeners', 'dynamic_listeners', 'listener'],
       ['clusters', 'dynamic_active_clusters', 'cluster'],

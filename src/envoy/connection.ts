@@ -111,7 +111,7 @@ function isRestored(facts: ConnectionFacts): boolean {
 
 /** After the accepting listener: the one that it hands over to, or itself. */
 function handedOver(history: EnvoyHistory, facts: ConnectionFacts, candidate: Candidate): Candidate[] {
-  if (!candidate.listener.value.useOriginalDst || !isRestored(facts)) return [candidate];
+  if (!listenerHead(candidate.listener).useOriginalDst || !isRestored(facts)) return [candidate];
   const { found, sure } = lookUpAddress(history, facts, facts.destination, anyListener);
   return sure ? found : [...found, candidate];
 }

@@ -58,6 +58,11 @@ export class JsonPart {
     return new JsonFields(this.#text, this.#text.members(this.#at));
   }
 
+  /** Does this stand anywhere in the text that it is a part of? Quick, and a name that is written with escapes is not found. */
+  textMentions(word: string): boolean {
+    return this.#text.mentions(word);
+  }
+
   /** How many values are in it. */
   get values(): number {
     return this.#text.values(this.#at);

@@ -16,11 +16,11 @@ export interface ListenerHead {
   readonly bindToPort: boolean;
   /** An internal listener: reached through `envoy_internal_address`. */
   readonly internal: boolean;
+  /** Hand connections over to the listener of their original destination. */
+  readonly useOriginalDst: boolean;
 }
 
 export interface Listener extends ListenerHead {
-  /** Hand connections over to the listener of their original destination. */
-  readonly useOriginalDst: boolean;
   readonly transparent: boolean;
   readonly trafficDirection: TrafficDirection;
   readonly listenerFilters: readonly ListenerFilter[];
@@ -41,6 +41,8 @@ export const LISTENER_HEAD: readonly string[] = [
   'internal_listener',
   'bind_to_port',
   'deprecated_v1',
+  'use_original_dst',
+  'hidden_envoy_deprecated_use_original_dst',
 ];
 
 export function parseListenerHead(message: Json): ListenerHead {
@@ -54,6 +56,7 @@ export function parseListenerHead(message: Json): ListenerHead {
     addresses: internal ? addresses.filter((address) => address.kind !== 'unknown') : addresses,
     bindToPort: !internal && (booleanAt(message, 'bind_to_port') ?? booleanAt(objectAt(message, 'deprecated_v1'), 'bind_to_port') ?? true),
     internal,
+    useOriginalDst: booleanAt(message, 'use_original_dst') ?? booleanAt(message, 'hidden_envoy_deprecated_use_original_dst') ?? false,
   };
 }
 
@@ -62,7 +65,6 @@ export function parseListener(message: Json): Listener {
   const direction = textAt(message, 'traffic_direction');
   return {
     ...parseListenerHead(message),
-    useOriginalDst: booleanAt(message, 'use_original_dst') ?? booleanAt(message, 'hidden_envoy_deprecated_use_original_dst') ?? false,
     transparent: booleanAt(message, 'transparent') ?? false,
     trafficDirection: direction === 'INBOUND' || direction === 'OUTBOUND' ? direction : 'UNSPECIFIED',
     listenerFilters: objectsAt(message, 'listener_filters').map(parseListenerFilter),

@@ -1,5 +1,6 @@
 /** A sidecar lives in the pod, and no rules send anything to it: the CNI plugin did not run for it (race), or its rules were removed. */
 import type { Subject } from '../annotate/subject.ts';
+import { listenerHead } from '../envoy/listener-index.ts';
 import type { World } from '../world/world.ts';
 import { Drafts, type FindingText } from './drafts.ts';
 import type { Finding, FindingNamespace } from './finding.ts';
@@ -33,9 +34,11 @@ export const rulesAbsent: Finding = {
 /** A listener that waits for what rules send it: it asks for the original destination. A gateway has none. */
 function captureListener(world: World): string | undefined {
   const config = world.envoy?.configs.at(-1);
-  return config?.listeners.find(
-    ({ state, value }) => (state === 'active' || state === 'static') && value.useOriginalDst && value.bindToPort,
-  )?.name;
+  return config?.listeners.find((resource) => {
+    if (resource.state !== 'active' && resource.state !== 'static') return false;
+    const { useOriginalDst, bindToPort } = listenerHead(resource);
+    return useOriginalDst && bindToPort;
+  })?.name;
 }
 
 function goesPast({ world }: FindingNamespace, subject: Subject): boolean {

@@ -119,6 +119,13 @@ export class JsonText {
     this.#source!.room.take(this);
   }
 
+  /** Do these bytes stand anywhere in it? Names are mostly written without escapes, and one that is not is not found. */
+  mentions(word: string): boolean {
+    this.#need();
+    const { buffer, byteOffset, byteLength } = this.#bytes;
+    return Buffer.from(buffer, byteOffset, byteLength).includes(word);
+  }
+
   /** What kind of value begins there. */
   kind(at: number): 'object' | 'list' | 'string' | 'number' | 'boolean' | 'null' {
     this.#need();
