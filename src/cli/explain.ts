@@ -19,9 +19,13 @@ Examples:
   sidetrace explain 10.0.0.9 10.244.1.12:9080 --iptables rules.txt --config-dump dump.json --pod-address 10.244.1.12
   sidetrace explain --batch packets.jsonl --iptables rules.txt -o json
 
-A batch holds one JSON object a line: {"hook": "OUTPUT"|"PREROUTING", "protocol": "tcp"|"udp", "source": {"ip", "port"}, "destination": {"ip", "port"},
-"in"?, "out"?, "uid"?, "gid"?, "mark"?, "state"?, "request"?: {"method", "authority", "path", "headers"}, "sni"?, "alpn"?}. No mark means 0, no uid or gid means unknown.
-One object a line comes out in the same order: {"rule": {"verdict", "port"?, "evidence", "reason"?, "steps"}, "envoy"?}; {"error"} for a line that is no packet.`;
+A batch holds one JSON object a line:
+  {"hook": "OUTPUT"|"PREROUTING", "protocol": "tcp"|"udp", "source": {"ip", "port"}, "destination": {"ip", "port"},
+   "in"?, "out"?, "uid"?, "gid"?, "mark"?, "state"?, "request"?: {"method", "authority", "path", "headers"},
+   "sni"?, "alpn"?}
+No mark means 0, no uid or gid means unknown. One object a line comes out in the same order, {"error"} for a line
+that is no packet:
+  {"rule": {"verdict", "port"?, "evidence", "reason"?, "steps"}, "envoy"?}`;
 
 interface ExplainOptions extends DestinationOptions, RequestOptions {
   readonly format: string;
@@ -38,7 +42,7 @@ export const describeExplain: Describe = (command, finish) => {
       .argument('[SRC]', 'who opens it: BUNDLE/POD, a pod ([namespace/]name), or an address, with or without a port')
       .argument('[DST:PORT]', 'where to: an address, a service or a pod, with a port')
       .option('-o, --format <FORMAT>', 'text or json', 'text')
-      .option('--why', 'show every rule that is taken and every grade')
+      .option('--why', 'show every grade, too')
       .option('--batch <FILE>', 'judge the packets of this file (- for standard input), one JSON object a line')
       .option('--bundle <RECORDING>', 'bundles to look into; may be given several times', several)
       .option('--pod-address <IP>', 'with files: an address of the pod that they are of; may be given several times', several)

@@ -7,10 +7,12 @@ const EXAMPLES = `
 Examples:
   sidetrace replay captures/bookinfo                              what became of each connection
   sidetrace replay lo.pcap --iptables rules.txt --config-dump dump.json
+  sidetrace show run.msgpack --http-status 5+                     the same of records that were saved
   sidetrace explain bundle/default/client 10.96.0.10:80 --path /  which way a request would go
   sidetrace rules rules.txt                                       what each rule does, in words
 
-"sidetrace COMMAND --help" tells a command's options. Exit codes: 0 complete, 1 usage, 2 input malformed, 3 refused, 4 complete but something was lost, 130 interrupted.`;
+"sidetrace COMMAND --help" tells a command's options.
+Exit codes: 0 complete, 1 usage, 2 input malformed, 3 refused, 4 complete but something was lost, 130 interrupted.`;
 
 /** Settings that every command shares: errors come back as exceptions, help stays readable. */
 function prepare(command: Command): Command {

@@ -26,7 +26,7 @@ const EXAMPLES = `
 Examples:
   sidetrace replay captures/bookinfo                          both nodes of a recording: paths across them
   sidetrace replay node-a.tar.gz node-b.tar.gz -o tree        the walk of each kind of connection
-  sidetrace replay captures/bookinfo --pod client --why       every rule step and rejected candidate of one pod's connections
+  sidetrace replay captures/bookinfo --pod client --why       with every rule step and rejected candidate
   sidetrace replay captures/bookinfo --not --leg probe --since 5s -o compact
   sidetrace replay web.pcap --requests                        the requests of a capture that nothing else is known of
   tcpdump -i any -w - | sidetrace replay - --iptables rules.txt -o json

@@ -62,6 +62,36 @@ test('filters choose flows, and --not negates the next one', here, () => {
   assert.deepEqual(legs('--http-status', '5+'), []);
 });
 
+const failures = 'captures/failures';
+test('--finding chooses the flows and paths in which something was found, by the rule or by one finding', {
+  skip: existsSync(failures) ? false : `SKIPPED: "${failures}" is absent (run the tests from the repository's root)`,
+}, () => {
+  const records = (...flags: string[]) =>
+    run(['replay', failures, '-o', 'json', ...flags])
+      .out.trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+  const findings = records().filter(({ type }) => type === 'finding');
+  const rules = new Set(findings.map(({ rule }) => rule));
+  assert.ok(rules.size > 5);
+  for (const [value, wanted] of [
+    ['proxy-not-listening', findings.filter(({ rule }) => rule === 'proxy-not-listening')],
+    [findings[0].id, [findings[0]]],
+  ] as const) {
+    const chosen = records('--finding', value);
+    const ids = (type: string): string[] => chosen.filter((record) => record.type === type).map(({ id }) => id);
+    assert.deepEqual(new Set(ids('flow')), new Set(wanted.flatMap(({ flows }) => flows)), value);
+    for (const { id } of wanted) assert.ok(ids('finding').includes(id));
+    for (const path of wanted.flatMap(({ paths }) => paths)) assert.ok(ids('path').includes(path));
+    const denied = records('--not', '--finding', value).filter(({ type }) => type === 'flow');
+    for (const { findings: found = [] } of denied) assert.ok(!found.some((id: string) => wanted.some((finding) => finding.id === id)));
+  }
+  assert.deepEqual(
+    records('--finding', 'nothing-of-this-name').map(({ type }) => type),
+    ['total'],
+  );
+});
+
 test('TCP flags are those of the packets, in every format and in the filter', here, () => {
   const flows = (...flags: string[]) =>
     run(['replay', capture, '-o', 'json', ...flags])
