@@ -154,7 +154,15 @@ export function joinInbound(
       fits.push(i);
       if (idsAgree(exchange, place)) proven = i;
     }
-    return { subject, exchange, routed: undefined, mustBePlaced: fits.length > 0, fits: proven === undefined ? fits : [proven], tried: fits, proven };
+    return {
+      subject,
+      exchange,
+      routed: undefined,
+      mustBePlaced: fits.length > 0,
+      fits: proven === undefined ? fits : [proven],
+      tried: fits,
+      proven,
+    };
   });
   return assign(items, places, () => false).map(({ item, place, join }): Hop => {
     const down = place === undefined ? undefined : downstreams[place.connection]!;

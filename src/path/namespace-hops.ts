@@ -30,7 +30,9 @@ export function namespaceHops(subjects: readonly Subject[], http2: (downstream: 
     (s) => plays(s, 'proxy-to-app') || (plays(s, 'loopback') && s.ports.hasProxy && !s.ports.listening.has(s.translation.destination.port)),
   );
   // A gateway sends what its clients ask for on to the outside; so does a sidecar that is asked for something else than its application.
-  const gateway = clients.filter((s) => (s.connection === undefined ? !isCaptured(s) : s.connection.direction !== 'INBOUND') && s.place.hook !== 'OUTPUT');
+  const gateway = clients.filter(
+    (s) => (s.connection === undefined ? !isCaptured(s) : s.connection.direction !== 'INBOUND') && s.place.hook !== 'OUTPUT',
+  );
   const inward = clients.filter((s) => !gateway.includes(s));
   return joinByAccessLog([...outboundHops([...toProxy, ...gateway], towards), ...inboundHops(inward, apps, http2)], subjects);
 }

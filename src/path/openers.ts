@@ -15,7 +15,11 @@ function wasThere(hop: Hop, up: Subject): boolean {
     const { exchange, place } = hop;
     if (exchange?.requestStartNs === undefined) return false;
     // Read on its way on: it was there from when it came in, as far as that is known, until it was sent.
-    if (hop.readOn !== 'down') return (place?.firstClientNs ?? hop.down?.flow.firstNs ?? Number.NEGATIVE_INFINITY) <= at + CLOCK_NS && at <= exchange.requestStartNs + CLOCK_NS;
+    if (hop.readOn !== 'down')
+      return (
+        (place?.firstClientNs ?? hop.down?.flow.firstNs ?? Number.NEGATIVE_INFINITY) <= at + CLOCK_NS &&
+        at <= exchange.requestStartNs + CLOCK_NS
+      );
     const until = exchange.responseStartNs ?? hop.down?.flow.lastNs ?? exchange.requestStartNs;
     return exchange.requestStartNs <= at + CLOCK_NS && at <= until + CLOCK_NS && mayLeadTo(hop.routed, up, false);
   }

@@ -421,7 +421,10 @@ function linkFlows(subjects: readonly Subject[], paths: readonly PathRecord[]): 
       const record = byFlow.get(flow);
       if (record === undefined) continue;
       record.pathCount = (record.pathCount ?? 0) + 1;
-      if (record.pathCount <= PATHS_NAMED_MAX) (record.paths ??= []).push(path.id);
+      if (record.pathCount <= PATHS_NAMED_MAX) {
+        record.paths ??= [];
+        record.paths.push(path.id);
+      }
     }
   for (const subject of subjects)
     if (subject.record.pathCount !== undefined && subject.record.pathCount <= PATHS_NAMED_MAX) delete subject.record.pathCount;

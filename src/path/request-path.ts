@@ -5,10 +5,10 @@ export function normalisePath(path: string): string {
   const query = end === -1 ? '' : path.slice(end);
   if (!/[%\\]|\/\/|\/\./.test(raw)) return path;
   const decoded = raw
-    .replace(/%[0-9a-fA-F]{2}/g, (escape) => {
-      const unit = Number.parseInt(escape.slice(1), 16);
+    .replace(/%[0-9a-fA-F]{2}/g, (encoded) => {
+      const unit = Number.parseInt(encoded.slice(1), 16);
       const char = String.fromCharCode(unit);
-      return /[A-Za-z0-9\-._~/\\]/.test(char) ? char : escape.toUpperCase();
+      return /[A-Za-z0-9\-._~/\\]/.test(char) ? char : encoded.toUpperCase();
     })
     .replace(/\\/g, '/')
     .replace(/\/{2,}/g, '/');
