@@ -24,9 +24,10 @@ const table = {
   findings: { values: joined, types: ['decode', 'annotate', 'path'] },
   output: { values: ['net', 'record'] },
   'pipeline.ts': { values: assembled },
-  daemon: { values: [...assembled, 'pipeline.ts'] },
-  relay: { values: [...assembled, 'pipeline.ts'] },
-  cli: { values: [...assembled, 'pipeline.ts', 'daemon', 'relay'] },
+  stream: { values: ['net', 'record', 'output'] },
+  daemon: { values: [...assembled, 'stream', 'pipeline.ts'] },
+  relay: { values: [...assembled, 'stream', 'pipeline.ts'] },
+  cli: { values: [...assembled, 'stream', 'pipeline.ts', 'daemon', 'relay'] },
   web: { values: ['net'], types: ['record'] },
 };
 /** Folders that are plain functions on plain data: from Node they may take these only. */

@@ -149,6 +149,8 @@ export interface PathLeg {
   roles: Leg[];
   node: string;
   netns: string;
+  /** TCP sequence number after the request's last byte (uint32), the same at both ends of the leg; absent where it is not known or other requests may lie there, too. */
+  seq?: number;
 }
 
 export interface PathJoin {

@@ -171,7 +171,7 @@ const path = v.strictObject({
   last: time,
   complete: v.boolean(),
   parent: v.exactOptional(id),
-  legs: v.pipe(v.array(v.strictObject({ flow: id, roles, node: text, netns: text })), v.minLength(1)),
+  legs: v.pipe(v.array(v.strictObject({ flow: id, roles, node: text, netns: text, seq: v.exactOptional(unsigned32) })), v.minLength(1)),
   joins: v.array(
     v.strictObject({
       from: count,
