@@ -26,17 +26,21 @@ function findOwner(world: World, ports: ProxyPorts): Owner | undefined {
   return uid === undefined || uids.size > 1 ? undefined : { uid };
 }
 
-/** Does the proxy listen where the rules send to what comes in? By the listed sockets, else by Envoy's own configuration; `{}` when neither was read. */
-export function listenerOfProxy(world: World, ports: ProxyPorts): { transparentListener?: boolean } {
+/**
+ * Does the proxy listen where the rules send to what comes in? By the listed sockets, else by Envoy's own configuration; `{}` where nothing shows it.
+ * A listing in which nobody listens is of another moment than the connection: it does not prove that nobody did.
+ */
+export function listenerOfProxy(world: World, ports: ProxyPorts): { transparentListener?: true } {
   const { sockets, envoy } = world;
   const inbound = [...ports.inbound];
-  if (sockets !== undefined) return { transparentListener: inbound.some((port) => sockets.listenersAt('tcp', '0.0.0.0', port).length > 0) };
-  if (envoy === undefined) return {};
-  const bound = envoy.configs.some((config) =>
-    config.listeners.some((resource) => {
-      const { bindToPort, addresses } = listenerHead(resource);
-      return bindToPort && addresses.some((address) => address.kind === 'socket' && inbound.includes(address.port));
-    }),
-  );
-  return bound ? { transparentListener: true } : {};
+  const shown =
+    sockets === undefined
+      ? envoy?.configs.some((config) =>
+          config.listeners.some((resource) => {
+            const { bindToPort, addresses } = listenerHead(resource);
+            return bindToPort && addresses.some((address) => address.kind === 'socket' && inbound.includes(address.port));
+          }),
+        )
+      : inbound.some((port) => sockets.listenersAt('tcp', '0.0.0.0', port).length > 0);
+  return shown === true ? { transparentListener: true } : {};
 }

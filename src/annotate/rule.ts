@@ -31,8 +31,11 @@ export interface RuleQuestion {
   readonly owner?: Owner;
   /** As whom the proxy runs, where its sockets were listed: what only an owner that the rules name can have sent was sent by it. */
   readonly proxyOwner?: Owner;
-  /** Does anybody listen where TPROXY sends to? Native nftables asks for it. */
-  readonly transparentListener?: boolean;
+  /**
+   * Somebody is known to listen where TPROXY sends to. Without it nft's `tproxy` may have taken the packet or not; what iptables' target takes is the proxy's, and lost where
+   * there is none: the state of the connection tells that.
+   */
+  readonly transparentListener?: true;
   /** Primary address of the incoming interface. */
   readonly localAddress?: string;
   readonly seen: Seen;

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import type { Place } from '../../src/annotate/place.ts';
 import { RuleJudge, type RuleQuestion, type Seen } from '../../src/annotate/rule.ts';
 import { parseIptables } from '../../src/netfilter/parse-iptables.ts';
+import { parseNft } from '../../src/netfilter/parse-nft.ts';
 import type { RuleSet } from '../../src/netfilter/rule-set.ts';
 import type { RuleVerdict } from '../../src/record/record.ts';
 import type { RulesHeld } from '../../src/world/world.ts';
@@ -207,6 +208,18 @@ COMMIT
     told(judge.judge(tproxy, { ...inward, source: { ip: '192.0.2.7', port: 1 }, seen: UNTOUCHED }).record),
     'ACCEPT derived: PREROUTING 1',
   );
+});
+
+test("nft's tproxy takes only where somebody listens: known, or one of two answers; iptables' never lets the packet go on", () => {
+  const nft = parseNft(
+    'table inet m { chain p { type filter hook prerouting priority mangle; meta l4proto tcp tproxy ip to :15006 meta mark set 1337 counter accept; } }',
+  );
+  const native: RulesHeld = { ...held(''), sets: [nft] };
+  const judge = new RuleJudge();
+  assert.equal(told(judge.judge(native, { ...inward, seen: UNTOUCHED, transparentListener: true }).record), 'TPROXY 15006 derived: p 1');
+  assert.equal(told(judge.judge(native, { ...inward, seen: UNTOUCHED }).record), 'unknown ambiguous match-needs-state: ');
+  const tproxy = held('*mangle\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp -j TPROXY --on-port 15006\nCOMMIT\n');
+  assert.equal(told(judge.judge(tproxy, inward).record), 'TPROXY 15006 derived: PREROUTING 1');
 });
 
 test('several users and groups of the proxy: each may be the sender, and a user that the rules merely mention does not make a proxy of the application', () => {
