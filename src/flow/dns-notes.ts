@@ -63,6 +63,16 @@ export class DnsNotes {
     return place;
   }
 
+  /** Keeps what another has at a place; returns the place here. */
+  keepFrom(other: DnsNotes, place: number): number {
+    const at = (place - 1) * ALIGNMENT;
+    const chunk = other.#chunks[Math.floor(at / CHUNK_BYTES)]!;
+    const note = at % CHUNK_BYTES;
+    const start = note + NOTE_HEADER_LEN;
+    const length = (chunk[note]! << 8) | chunk[note + 1]!;
+    return this.keep(chunk, start, start + length, (chunk[note + 2]! << 8) | chunk[note + 3]!);
+  }
+
   isResponse(place: number): boolean {
     const at = (place - 1) * ALIGNMENT;
     return (this.#chunks[Math.floor(at / CHUNK_BYTES)]![(at % CHUNK_BYTES) + NOTE_HEADER_LEN + 2]! & RESPONSE) !== 0;

@@ -225,6 +225,51 @@ export class FlowTable {
     }
   }
 
+  /**
+   * Forgets flows: the slots that are kept move together, in their order. Whoever holds numbers of slots has to renumber them.
+   *
+   * @param keep 1 for each slot below `count` that stays, else 0
+   * @returns the new number of each slot, -1 of those that are gone
+   */
+  forget(keep: Uint8Array): Int32Array {
+    const { words, count } = this;
+    const moved = new Int32Array(count).fill(-1);
+    const hashes = this.#hashes();
+    let kept = 0;
+    for (let slot = 0; slot < count; slot++) {
+      if (keep[slot] !== 1) continue;
+      if (slot !== kept) words.copyWithin(kept * SLOT_WORDS, slot * SLOT_WORDS, (slot + 1) * SLOT_WORDS);
+      moved[slot] = kept++;
+    }
+    // Slots are made of zeros.
+    words.fill(0, kept * SLOT_WORDS, count * SLOT_WORDS);
+    for (let slot = 0; slot < kept; slot++) {
+      const w = slot * SLOT_WORDS + W_OTHER_HALF;
+      if (words[w] !== -1) words[w] = moved[words[w]!]!;
+    }
+    this.count = kept;
+    this.#index.fill(0);
+    // Older flows of a tuple are not in the index: only what it named goes back.
+    for (let i = 0; i < hashes.length; i += 2) {
+      const slot = moved[hashes[i]!]!;
+      if (slot !== -1) this.#place(hashes[i + 1]!, slot);
+    }
+    return moved;
+  }
+
+  /** Slot and hash of every entry of the index. */
+  #hashes(): Int32Array {
+    const index = this.#index;
+    const found = new Int32Array(this.count * 2);
+    let at = 0;
+    for (let i = 0; i < index.length; i += 2) {
+      if (index[i] === 0) continue;
+      found[at++] = index[i]! - 1;
+      found[at++] = index[i + 1]!;
+    }
+    return found.subarray(0, at);
+  }
+
   #followTcp(lane: number, w: number, d: number): void {
     const lanes = this.lanes.words;
     const l = lane * LANE_WORDS;

@@ -78,6 +78,14 @@ export class Halves {
     return -1;
   }
 
+  /** Slots have new numbers, -1 where they are gone. */
+  renumber(moved: Int32Array): void {
+    renumberMap(this.#syns, moved);
+    renumberMap(this.#dns, moved);
+    renumberSet(this.#midstream, moved);
+    renumberSet(this.#early, moved);
+  }
+
   /** Marks two slots as the halves of one connection. */
   join(question: number, answer: number): void {
     this.#table.words[question * SLOT_WORDS + W_OTHER_HALF] = answer;
@@ -198,4 +206,18 @@ function bounded<K, V>(map: Map<K, V>, max: number): void {
     map.delete(key);
     return;
   }
+}
+
+function renumberMap<K>(map: Map<K, number>, moved: Int32Array): void {
+  for (const [key, slot] of map) {
+    const to = moved[slot]!;
+    if (to === -1) map.delete(key);
+    else map.set(key, to);
+  }
+}
+
+function renumberSet(set: Set<number>, moved: Int32Array): void {
+  const slots = [...set];
+  set.clear();
+  for (const slot of slots) if (moved[slot] !== -1) set.add(moved[slot]!);
 }

@@ -62,6 +62,8 @@ export interface NamespaceFlowsOptions {
   readonly followedMax?: number;
   /** Where the flow table lies, where that matters. */
   readonly memory?: LoopMemory;
+  /** Of the table's hash; the replay's own when absent. */
+  readonly seed?: number;
 }
 
 const FOLLOWED_MAX = 262_144;
@@ -99,9 +101,9 @@ export class NamespaceFlows {
   /** Connections whose payload was not followed because there were too many. */
   unfollowed = 0;
 
-  readonly #extras: FlowExtra[] = [{}];
-  readonly #dnsNotes = new DnsNotes();
-  readonly #trackers: (ConnectionTracker | undefined)[] = [undefined];
+  #extras: FlowExtra[] = [{}];
+  #dnsNotes = new DnsNotes();
+  #trackers: (ConnectionTracker | undefined)[] = [undefined];
   readonly #fragments = new Fragments();
   readonly #packet = new Packet();
   readonly #quoted = new Packet();
@@ -111,7 +113,7 @@ export class NamespaceFlows {
   #followed = 0;
 
   constructor(options: NamespaceFlowsOptions) {
-    this.table = new FlowTable(undefined, options.memory);
+    this.table = new FlowTable(options.seed, options.memory);
     this.halves = new Halves(this.table);
     this.#follow = options.follow;
     this.#followedMax = options.followedMax ?? FOLLOWED_MAX;
@@ -262,6 +264,51 @@ export class NamespaceFlows {
   /** Tells the followers that nothing comes any more. */
   finish(): void {
     for (const tracker of this.#trackers) tracker?.close();
+  }
+
+  /**
+   * Forgets flows with all that hangs on them; the others get new numbers. The halves of one connection must go or stay together.
+   *
+   * @param keep 1 for each slot that stays, else 0
+   * @returns the new number of each slot, -1 of those that are gone
+   */
+  forget(keep: Uint8Array): Int32Array {
+    const { table } = this;
+    const extras: FlowExtra[] = [{}];
+    const notes = new DnsNotes();
+    const trackers: (ConnectionTracker | undefined)[] = [undefined];
+    const places = new Map<number, number>();
+    for (let slot = 0; slot < table.count; slot++) {
+      const w = slot * SLOT_WORDS;
+      const { words } = table;
+      const follower = words[w + W_FOLLOWER]!;
+      if (keep[slot] !== 1) {
+        const tracker = this.#trackers[follower];
+        if (tracker === undefined) continue;
+        // Two halves have one follower.
+        this.#trackers[follower] = undefined;
+        tracker.close();
+        this.#followed--;
+        continue;
+      }
+      if (follower !== 0) {
+        let place = places.get(follower);
+        if (place === undefined) {
+          place = trackers.push(this.#trackers[follower]) - 1;
+          places.set(follower, place);
+        }
+        words[w + W_FOLLOWER] = place;
+      }
+      const extra = words[w + W_EXTRA]!;
+      if (extra > 0) words[w + W_EXTRA] = extras.push(this.#extras[extra]!) - 1;
+      else if (extra < 0) words[w + W_EXTRA] = -notes.keepFrom(this.#dnsNotes, -extra);
+    }
+    this.#extras = extras;
+    this.#dnsNotes = notes;
+    this.#trackers = trackers;
+    const moved = table.forget(keep);
+    this.halves.renumber(moved);
+    return moved;
   }
 
   #begin(packet: Packet, slot: number): void {

@@ -14,11 +14,10 @@ import { TextRoom } from '../net/text-room.ts';
 import { parseTimeNs, type TimeBase } from '../net/time.ts';
 import { type ConntrackEntry, parseConntrack, parseConntrackEvents } from '../netfilter/conntrack.ts';
 import { type IpRule, parseIpRules } from '../netfilter/ip-rule.ts';
-import { parseIptables } from '../netfilter/parse-iptables.ts';
-import { parseNft, withoutRepeated } from '../netfilter/parse-nft.ts';
 import type { RuleSet } from '../netfilter/rule-set.ts';
 import { ConntrackView } from './conntrack-view.ts';
-import { type Held, History, type Snapshot } from './history.ts';
+import type { Snapshot } from './history.ts';
+import { bareRules, RulesView, rulesKinds } from './rules-view.ts';
 import { SocketView } from './socket-view.ts';
 import { parseSockets } from './sockets.ts';
 import type { RulesHeld, Scope, World } from './world.ts';
@@ -70,24 +69,9 @@ export class ConfigRoom {
 }
 
 const decoder = new TextDecoder();
-const NO_ROUTING: readonly IpRule[] = [];
 
 /** Of what a parser says. */
 const MESSAGE_LENGTH = 800;
-
-interface RulesKind {
-  readonly kind: WorldFileKind;
-  readonly family: 4 | 6 | undefined;
-  readonly parse: (text: string) => readonly RuleSet[];
-}
-
-const rulesKinds: readonly RulesKind[] = [
-  { kind: 'iptables-save', family: 4, parse: (text) => [parseIptables(text, { family: 4 })] },
-  { kind: 'ip6tables-save', family: 6, parse: (text) => [parseIptables(text, { family: 6 })] },
-  { kind: 'iptables-legacy-save', family: 4, parse: (text) => [parseIptables(text, { family: 4, variant: 'legacy' })] },
-  { kind: 'ip6tables-legacy-save', family: 6, parse: (text) => [parseIptables(text, { family: 6, variant: 'legacy' })] },
-  { kind: 'nft', family: undefined, parse: (text) => [parseNft(text)] },
-];
 
 export class RecordedWorld implements World {
   readonly node: string;
@@ -100,10 +84,7 @@ export class RecordedWorld implements World {
   readonly #files: readonly WorldFile[];
   readonly #base: TimeBase;
   readonly #room: ConfigRoom;
-  #rules: Map<RulesKind, History<readonly RuleSet[]>> | undefined;
-  #routing: Map<4 | 6, History<readonly IpRule[]>> | undefined;
-  readonly #held = new Map<string, RulesHeld>();
-  readonly #numbers = new Map<object, number>();
+  #rules: RulesView | undefined;
   #conntrack: ConntrackView | undefined | null = null;
   #sockets: SocketView | undefined | null = null;
   #envoy: EnvoyHistory | undefined | null = null;
@@ -160,40 +141,7 @@ export class RecordedWorld implements World {
 
   rulesAt(family: 4 | 6, timeNs: number): RulesHeld | undefined {
     this.#rules ??= this.#readRules();
-    const parts: { held: Held<readonly RuleSet[]>; native: boolean }[] = [];
-    for (const [kind, history] of this.#rules) {
-      if (kind.family !== undefined && kind.family !== family) continue;
-      const held = history.at(timeNs);
-      if (held !== undefined) parts.push({ held, native: kind.kind === 'nft' });
-    }
-    if (parts.length === 0) return undefined;
-    const routing = this.#routingAt(family, timeNs);
-    const key = `${family} ${parts.map(({ held }) => `${this.#numberOf(held.snapshot.value)}${held.later ? '+' : ''}`).join(' ')} by ${this.#numberOf(routing)}`;
-    let rules = this.#held.get(key);
-    if (rules === undefined) {
-      const iptables = parts.filter((part) => !part.native).flatMap((part) => part.held.snapshot.value);
-      const nft = parts
-        .filter((part) => part.native)
-        .flatMap((part) => part.held.snapshot.value.map((set) => withoutRepeated(set, iptables)));
-      rules = {
-        sets: [...iptables, ...nft].filter((set) => set.families.includes(family)),
-        routing,
-        readAt: parts.map(({ held }) => held.snapshot.readAt).sort()[0] ?? '',
-        later: parts.some(({ held }) => held.later),
-        generation: this.#held.size,
-      };
-      this.#held.set(key, rules);
-    }
-    return rules;
-  }
-
-  #numberOf(thing: object): number {
-    let number = this.#numbers.get(thing);
-    if (number === undefined) {
-      number = this.#numbers.size;
-      this.#numbers.set(thing, number);
-    }
-    return number;
+    return this.#rules.at(family, timeNs);
   }
 
   get conntrack(): ConntrackView | undefined {
@@ -263,7 +211,6 @@ export class RecordedWorld implements World {
 
   /** Reads what nobody has asked for, so that what is wrong with it is told, too. */
   readAll(): void {
-    this.#routingAt(4, 0);
     void [this.conntrack, this.sockets, this.envoy, this.listeners, this.accessLog];
     this.#rules ??= this.#readRules();
   }
@@ -289,44 +236,37 @@ export class RecordedWorld implements World {
       });
   }
 
-  #readRules(): Map<RulesKind, History<readonly RuleSet[]>> {
-    const rules = new Map<RulesKind, History<readonly RuleSet[]>>();
-    for (const kind of rulesKinds) {
+  #readRules(): RulesView {
+    const view = new RulesView();
+    for (const { kind, parse } of rulesKinds) {
       const snapshots: Snapshot<readonly RuleSet[]>[] = [];
       let lastText: string | undefined;
-      for (const { atNs, readAt, value } of this.texts(kind.kind)) {
-        // Counters differ from reading to reading; the rules mostly do not, and the same object means the same verdicts.
-        const bare = value.replace(/\[\d+:\d+\]|"(packets|bytes)": ?\d+/g, '').replace(/^#.*$/gm, '');
+      for (const { atNs, readAt, value } of this.texts(kind)) {
+        // The same object means the same verdicts.
+        const bare = bareRules(value);
         const previous = snapshots.at(-1);
         const sets =
           bare === lastText && previous !== undefined
             ? previous.value
             : value.trim() === ''
               ? []
-              : this.#tried(`the rules (${kind.kind})`, () => kind.parse(value));
+              : this.#tried(`the rules (${kind})`, () => parse(value));
         if (sets === undefined) continue;
         snapshots.push({ atNs, readAt, value: sets });
         lastText = bare;
       }
-      if (snapshots.length > 0) rules.set(kind, new History(snapshots));
+      if (snapshots.length > 0) view.setRules(kind, snapshots);
     }
-    return rules;
+    for (const family of [4, 6] as const) view.setRouting(family, this.#readRouting(family));
+    return view;
   }
 
-  #routingAt(family: 4 | 6, timeNs: number): readonly IpRule[] {
-    this.#routing ??= new Map(
-      ([4, 6] as const).map((f) => [
-        f,
-        new History(
-          this.texts('ip-rule', f === 4 ? 'ipv4' : 'ipv6').map((text) => {
-            const value = parseIpRules(text.value);
-            if (value.length === 0) this.#complain('the ip-rule', 'a rule such as "32766: from all lookup main"', text.value);
-            return { ...text, value };
-          }),
-        ),
-      ]),
-    );
-    return this.#routing.get(family)?.at(timeNs)?.snapshot.value ?? NO_ROUTING;
+  #readRouting(family: 4 | 6): Snapshot<readonly IpRule[]>[] {
+    return this.texts('ip-rule', family === 4 ? 'ipv4' : 'ipv6').map((text) => {
+      const value = parseIpRules(text.value);
+      if (value.length === 0) this.#complain('the ip-rule', 'a rule such as "32766: from all lookup main"', text.value);
+      return { ...text, value };
+    });
   }
 
   #readConntrack(): ConntrackView | undefined {

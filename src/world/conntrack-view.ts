@@ -38,6 +38,12 @@ function add(index: Map<string, ConntrackEntry[]>, k: string, entry: ConntrackEn
   else if (list.length < ALIKE_MAX && !list.some((e) => same(e, entry))) list.push(entry);
 }
 
+function remove(index: Map<string, ConntrackEntry[]>, k: string, entry: ConntrackEntry): void {
+  const rest = index.get(k)?.filter((e) => !same(e, entry));
+  if (rest === undefined || rest.length === 0) index.delete(k);
+  else index.set(k, rest);
+}
+
 /** The same connection, or another one with the same tuples, zone and mark: nothing would tell them apart. */
 function same(a: ConntrackEntry, b: ConntrackEntry): boolean {
   return (
@@ -53,18 +59,25 @@ function sameTuple(protocol: string, a: EntryTuple, b: EntryTuple): boolean {
 }
 
 export class ConntrackView {
-  readonly size: number;
+  size = 0;
   readonly #byOriginal = new Map<string, ConntrackEntry[]>();
   readonly #byReply = new Map<string, ConntrackEntry[]>();
 
   constructor(entries: Iterable<ConntrackEntry>) {
-    let size = 0;
-    for (const entry of entries) {
-      size++;
-      add(this.#byOriginal, keyOf(entry.protocol, entry.original), entry);
-      add(this.#byReply, keyOf(entry.protocol, entry.reply), entry);
-    }
-    this.size = size;
+    for (const entry of entries) this.add(entry);
+  }
+
+  add(entry: ConntrackEntry): void {
+    this.size++;
+    add(this.#byOriginal, keyOf(entry.protocol, entry.original), entry);
+    add(this.#byReply, keyOf(entry.protocol, entry.reply), entry);
+  }
+
+  /** Forgets an entry that was added: the object itself, or another that says the same. */
+  remove(entry: ConntrackEntry): void {
+    this.size--;
+    remove(this.#byOriginal, keyOf(entry.protocol, entry.original), entry);
+    remove(this.#byReply, keyOf(entry.protocol, entry.reply), entry);
   }
 
   /** Entries whose original tuple (what the opener asked for) is this one. */
