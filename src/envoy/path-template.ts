@@ -2,7 +2,7 @@
  * URI templates of routes (`/api/{version}/**`).
  * Source: envoy/extensions/path/match/uri_template/v3/uri_template_match.proto: `*` one segment, `**` zero or more at the end or before a last segment, `{name}` and `{name=pattern}`.
  */
-import { compileRegex } from './regex.ts';
+import { compileRegex } from '../net/regex.ts';
 import type { Three } from './three-valued.ts';
 
 const SEGMENT = "[a-zA-Z0-9\\-._~!$&'()+,;:@=%]+";

@@ -1,6 +1,7 @@
 /** `StringMatcher`. Source: envoy/type/matcher/v3/string.proto, regex.proto; source/common/common/matchers.cc. */
+
+import { compileRegex } from '../net/regex.ts';
 import { booleanAt, type Json, objectAt, textAt } from './json.ts';
-import { compileRegex } from './regex.ts';
 import type { Three } from './three-valued.ts';
 
 export type StringMatcher = (text: string) => Three;

@@ -3,10 +3,11 @@
  * of `fields[type]` (rows.ts). Batches keep the order of arrival and end at 64 KiB or where the record type changes.
  */
 import type { PlainFlow } from '../record/plain-flow.ts';
-import type { AnyRecord, Decision, FlowRecord, RuleStep } from '../record/record.ts';
+import type { AnyRecord } from '../record/record.ts';
 import { MsgpackBytes } from './msgpack-bytes.ts';
 import { MsgpackPlain } from './msgpack-plain.ts';
-import { rowFields, rowOf, rowVersion } from './rows.ts';
+import { MsgpackRows } from './msgpack-rows.ts';
+import { rowFields, rowVersion } from './rows.ts';
 import type { Sink, SinkFormat } from './sink.ts';
 import type { Writer } from './writer.ts';
 
@@ -18,13 +19,10 @@ export const msgpack: SinkFormat = {
   create: (writer) => new MsgpackSink(writer),
 };
 
-/** Encoded text of values that many flows share, by identity: a record is not changed once it has been written. */
-type Shared = WeakMap<object, Buffer>;
-
 export class MsgpackSink implements Sink {
   readonly #writer: Writer;
   readonly #out = new MsgpackBytes();
-  readonly #shared: Shared = new WeakMap();
+  readonly #rowWriter = new MsgpackRows(this.#out);
   #type: AnyRecord['type'] | undefined;
   #rowsAt = 0;
   #rows = 0;
@@ -38,8 +36,7 @@ export class MsgpackSink implements Sink {
 
   write(record: AnyRecord): void {
     if (record.type !== this.#type) this.#beginBatch(record.type);
-    if (record.type === 'flow') this.#flow(record);
-    else this.#out.value(rowOf(record));
+    this.#rowWriter.write(record);
     this.#rows++;
     if (this.#out.position >= BATCH_BYTES) this.#flush();
   }
@@ -81,109 +78,4 @@ export class MsgpackSink implements Sink {
     this.#writer.bytes(this.#out.view());
     this.#out.position = 0;
   }
-
-  /** The row of a flow, in the order of `rowFields.flow`: the fields that every flow has without asking, then the rest. */
-  #flow(flow: FlowRecord): void {
-    const out = this.#out;
-    const at = out.beginArray16();
-    out.text(flow.id);
-    out.text(flow.event);
-    out.text(flow.state);
-    out.text(flow.node);
-    out.text(flow.netns);
-    out.text(flow.protocol);
-    out.text(flow.first);
-    out.text(flow.last);
-    out.text(flow.source.ip);
-    optionalNumber(out, flow.source.port);
-    out.text(flow.destination.ip);
-    optionalNumber(out, flow.destination.port);
-    texts(out, flow.interfaces);
-    texts(out, flow.roles);
-    out.number(flow.counters.toDestination.packets);
-    out.number(flow.counters.toDestination.bytes);
-    out.number(flow.counters.toSource.packets);
-    out.number(flow.counters.toSource.bytes);
-    const { tcp, rule } = flow;
-    if (tcp === undefined) for (let i = 0; i < 9; i++) out.nil();
-    else {
-      out.text(tcp.flags.toDestination);
-      out.text(tcp.flags.toSource);
-      out.number(tcp.retransmissions);
-      out.number(tcp.outOfOrder);
-      out.number(tcp.zeroWindows);
-      optionalNumber(out, tcp.isn?.toDestination);
-      optionalNumber(out, tcp.isn?.toSource);
-      optionalNumber(out, tcp.rttMs);
-      optionalNumber(out, tcp.handshakeMs);
-    }
-    let length = 27;
-    let end = out.position;
-    const optional = (value: unknown): void => {
-      length++;
-      if (value === undefined) out.nil();
-      else {
-        out.value(value);
-        kept = length;
-        end = out.position;
-      }
-    };
-    let kept = length;
-    const shared = (value: Decision | readonly RuleStep[] | undefined): void => {
-      length++;
-      if (value === undefined) out.nil();
-      else {
-        this.#sharedValue(value);
-        kept = length;
-        end = out.position;
-      }
-    };
-    optional(flow.midstream);
-    optional(rule?.verdict);
-    optional(rule?.evidence);
-    shared(rule?.steps);
-    optional(rule?.port);
-    optional(rule?.reason);
-    optional(flow.pod);
-    optional(flow.source.pod);
-    optional(flow.source.service);
-    optional(flow.source.workload);
-    optional(flow.destination.pod);
-    optional(flow.destination.service);
-    optional(flow.destination.workload);
-    shared(flow.envoy);
-    optional(flow.translated);
-    optional(flow.halves);
-    optional(flow.owner);
-    optional(flow.paths);
-    optional(flow.pathCount);
-    optional(flow.tls);
-    optional(flow.findings);
-    optional(flow.icmp);
-    optional(flow.dns);
-    optional(flow.zone);
-    optional(flow.tunnel);
-    out.position = end;
-    out.endArray16(at, kept);
-  }
-
-  #sharedValue(value: object): void {
-    let encoded = this.#shared.get(value);
-    if (encoded === undefined) {
-      const from = this.#out.position;
-      this.#out.value(value);
-      encoded = Buffer.from(this.#out.view(from));
-      this.#shared.set(value, encoded);
-    } else this.#out.encoded(encoded);
-  }
-}
-
-function optionalNumber(out: MsgpackBytes, value: number | undefined): void {
-  if (value === undefined) out.nil();
-  else out.number(value);
-}
-
-function texts(out: MsgpackBytes, values: readonly string[]): void {
-  out.array(values.length);
-  for (let i = 0; i < values.length; i++) out.text(values[i]!);
 }

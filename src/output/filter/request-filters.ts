@@ -1,20 +1,27 @@
 /** Filters on requests and names: they look at the paths of a flow. Paths and headers are what redaction left of them. */
+import { compileRegex } from '../../net/regex.ts';
 import { requestUrl } from '../hubble-event.ts';
 import { type Filter, FilterError, globTest } from './filter.ts';
 
-/** A pattern that takes too long would stop everything: its length is bounded, and so is what it is tried on. */
+/** Time to match is bounded by characters times the size of the compiled pattern: patterns may come from strangers. */
 const PATTERN_MAX = 1000;
+const SIZE_MAX = 2000;
 const TRIED_MAX = 8192;
 
 function parsePattern(value: string): (text: string) => boolean {
   if (value.length > PATTERN_MAX)
     throw new FilterError(`Cannot filter by a pattern of ${value.length} characters: at most ${PATTERN_MAX} are taken`);
-  try {
-    const pattern = new RegExp(value, 'u');
-    return (text) => pattern.test(text.slice(0, TRIED_MAX));
-  } catch (error) {
-    throw new FilterError(`Cannot filter by the pattern "${value}": it must be a regular expression (${(error as Error).message})`);
-  }
+  const alone = compileRegex(value);
+  const anywhere = alone === undefined ? undefined : compileRegex(`(?s:.*)(?:${value})(?s:.*)`);
+  if (anywhere === undefined)
+    throw new FilterError(
+      `Cannot filter by the pattern "${value}": it must be a regular expression in the syntax of RE2 (no look-around, no back-references)`,
+    );
+  if (anywhere.size > SIZE_MAX)
+    throw new FilterError(
+      `Cannot filter by the pattern "${value}": it must be simpler, with its repetitions it has ${anywhere.size} steps`,
+    );
+  return (text) => anywhere.matches(text.slice(0, TRIED_MAX));
 }
 
 export const httpMethod: Filter = {
@@ -31,7 +38,7 @@ export const httpMethod: Filter = {
 export const httpPath: Filter = {
   name: 'http-path',
   value: 'REGEX',
-  summary: 'requests whose path matches this regular expression',
+  summary: 'requests whose path matches this regular expression (RE2 syntax)',
   looksAt: 'path',
   parse: (value) => {
     const test = parsePattern(value);
@@ -42,7 +49,7 @@ export const httpPath: Filter = {
 export const httpUrl: Filter = {
   name: 'http-url',
   value: 'REGEX',
-  summary: 'requests whose URL (http://authority/path) matches this regular expression',
+  summary: 'requests whose URL (http://authority/path) matches this regular expression (RE2 syntax)',
   looksAt: 'path',
   parse: (value) => {
     const test = parsePattern(value);

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { compileRegex } from '../../src/envoy/regex.ts';
 import { regexMatcher } from '../../src/envoy/string-matcher.ts';
+import { compileRegex } from '../../src/net/regex.ts';
 
 const situations: [string, string, boolean][] = [
   ['', '', true],
