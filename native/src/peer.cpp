@@ -155,6 +155,12 @@ bool Peer::handle(uint16_t type, uint32_t id, std::string_view bytes) {
     case Request::Data:
       if (stream != nullptr) stream->data(bytes);
       return true;
+    case Request::Credit: {
+      const uint32_t taken = payload.u32();
+      if (!payload.finished()) return cut_off("CREDIT is a number of bytes");
+      if (stream != nullptr) stream->credit(taken);
+      return true;
+    }
     case Request::Close:
       if (!payload.finished()) return cut_off("CLOSE has no payload");
       if (stream != nullptr) stream->close({EndCode::Closed, 0, ""});

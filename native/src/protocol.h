@@ -25,6 +25,7 @@ enum class Request : uint16_t {
   Tunnel = 9,
   Data = 10,
   Close = 11,
+  Credit = 12,
 };
 
 enum class Reply : uint16_t {
@@ -41,6 +42,7 @@ enum class Reply : uint16_t {
   Data = 0x8b,
   End = 0x8c,
   Bye = 0x8d,
+  Credit = 0x8e,
 };
 
 enum class EndCode : uint16_t {

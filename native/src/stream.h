@@ -38,6 +38,8 @@ class Stream : public std::enable_shared_from_this<Stream> {
   virtual void tick() {}
   // Bytes from the peer.
   virtual void data(std::string_view) {}
+  // The peer took so many bytes of what it was sent.
+  virtual void credit(uint32_t) {}
   virtual void send_stats() {}
   virtual void namespace_new(const Namespace&) {}
   virtual void namespace_gone(uint64_t) {}

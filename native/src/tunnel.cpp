@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 
 namespace probe {
@@ -47,7 +48,7 @@ void Tunnel::opened(const Outcome& outcome) {
 }
 
 void Tunnel::want() {
-  loop_.change(socket_->get(), (paused_ ? 0u : EPOLLIN) | (waiting_.empty() ? 0u : EPOLLOUT));
+  loop_.change(socket_->get(), (paused_ || window_ == 0 ? 0u : EPOLLIN) | (waiting_.empty() ? 0u : EPOLLOUT));
 }
 
 void Tunnel::pause(bool paused) {
@@ -82,14 +83,20 @@ bool Tunnel::write() {
     finish(Outcome::failed("cannot write to 127.0.0.1:" + std::to_string(port_)));
     return false;
   }
-  if (taken > 0) waiting_.erase(waiting_.begin(), waiting_.begin() + taken);
+  if (taken > 0) {
+    waiting_.erase(waiting_.begin(), waiting_.begin() + taken);
+    Outbox& out = owner_.outbox();
+    out.begin(Reply::Credit, id_);
+    out.u32(static_cast<uint32_t>(taken));
+    out.end();
+  }
   return true;
 }
 
 bool Tunnel::read() {
-  if (!owner_.has_room()) return true;
+  if (!owner_.has_room() || window_ == 0) return true;
   char piece[kPiece];
-  const ssize_t length = ::recv(socket_->get(), piece, sizeof piece, MSG_DONTWAIT);
+  const ssize_t length = ::recv(socket_->get(), piece, std::min<uint64_t>(sizeof piece, window_), MSG_DONTWAIT);
   if (length < 0 && (errno == EAGAIN || errno == EINTR)) return true;
   if (length < 0) {
     finish(Outcome::failed("cannot read from 127.0.0.1:" + std::to_string(port_)));
@@ -103,7 +110,14 @@ bool Tunnel::read() {
   out.begin(Reply::Data, id_);
   out.bytes(piece, static_cast<size_t>(length));
   out.end();
+  window_ -= static_cast<uint64_t>(length);
   return true;
+}
+
+void Tunnel::credit(uint32_t taken) {
+  // More than was sent is nonsense, and gives nothing.
+  window_ = std::min<uint64_t>(window_ + taken, kTunnelWindow);
+  if (connected_) want();
 }
 
 void Tunnel::data(std::string_view bytes) {

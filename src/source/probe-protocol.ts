@@ -13,8 +13,25 @@ const FRAME_HEADER_BYTES = 16;
 export const LARGEST_REPLY = 1024 * 1024;
 /** The largest payload of a request: longer tunnel data is cut into several. */
 export const LARGEST_REQUEST = 8192;
+/** Bytes that a tunnel carries from the pod before the first credit, and at most at once. */
+export const TUNNEL_WINDOW = 1024 * 1024;
+/** The same towards the pod. */
+export const TUNNEL_SEND_WINDOW = 256 * 1024;
 
-const REQUEST = { hello: 1, list: 2, watch: 3, capture: 4, stats: 5, events: 6, dump: 7, tool: 8, tunnel: 9, data: 10, close: 11 } as const;
+const REQUEST = {
+  hello: 1,
+  list: 2,
+  watch: 3,
+  capture: 4,
+  stats: 5,
+  events: 6,
+  dump: 7,
+  tool: 8,
+  tunnel: 9,
+  data: 10,
+  close: 11,
+  credit: 12,
+} as const;
 
 const EVENT_KIND = { conntrack: 1, ruleset: 2, links: 3 } as const;
 const DUMP_KIND = { conntrack: 1, sockets: 2, links: 3, addresses: 4, rules: 5 } as const;
@@ -65,7 +82,9 @@ export type ProbeRequest =
     }
   | { readonly type: 'tool'; readonly id: number; readonly cookie: bigint; readonly tool: ProbeTool }
   | { readonly type: 'tunnel'; readonly id: number; readonly cookie: bigint; readonly port: number }
-  | { readonly type: 'data'; readonly id: number; readonly bytes: Uint8Array };
+  | { readonly type: 'data'; readonly id: number; readonly bytes: Uint8Array }
+  /** So many bytes of a tunnel were taken: as many more may come. */
+  | { readonly type: 'credit'; readonly id: number; readonly bytes: number };
 
 const END_CODES = ['done', 'closed', 'gone', 'shutdown', 'refused', 'failed', 'timed-out', 'too-large'] as const;
 export type ProbeEndCode = (typeof END_CODES)[number];
@@ -110,6 +129,8 @@ export type ProbeReply =
   | { readonly type: 'lost'; readonly id: number; readonly overruns: number; readonly events: number }
   | { readonly type: 'output'; readonly id: number; readonly channel: 'output' | 'errors'; readonly bytes: Uint8Array }
   | { readonly type: 'data'; readonly id: number; readonly bytes: Uint8Array }
+  /** So many bytes of a tunnel were handed to the pod: as many more may be sent. */
+  | { readonly type: 'credit'; readonly id: number; readonly bytes: number }
   | {
       readonly type: 'end';
       readonly id: number;
@@ -150,6 +171,8 @@ export function encodeProbeRequest(request: ProbeRequest): Uint8Array {
       return message(request.type, request.id, (p) => p.u64(request.cookie).u16(request.port));
     case 'data':
       return message(request.type, request.id, (p) => p.bytes(request.bytes));
+    case 'credit':
+      return message(request.type, request.id, (p) => p.u32(request.bytes));
   }
 }
 
@@ -303,6 +326,8 @@ function decodePayload(type: number, id: number, p: PayloadReader): ProbeReply {
     }
     case 0x8d:
       return { type: 'bye', text: p.text() };
+    case 0x8e:
+      return { type: 'credit', id, bytes: p.u32() };
     default:
       throw new ProbeProtocolError(`Cannot read a reply of the probe: the type "${type}" is not known`);
   }

@@ -247,6 +247,7 @@ function fuzzed(below: (n: number) => number, next: () => number, cookie: bigint
     () => encodeProbeRequest({ type: 'stats', id: old }),
     () => encodeProbeRequest({ type: 'close', id: old }),
     () => encodeProbeRequest({ type: 'close', id: old }),
+    () => encodeProbeRequest({ type: 'credit', id: old, bytes: below(0xffffffff) }),
     () => encodeProbeRequest({ type: 'data', id: old, bytes: new Uint8Array(below(8000)) }),
     () => encodeProbeRequest({ type: 'dump', id, cookie: known, kind: 'links', family: below(12), protocol: below(256) }),
     () => encodeProbeRequest({ type: 'dump', id, cookie: known, kind: 'sockets', family: below(12), protocol: below(256) }),

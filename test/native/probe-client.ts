@@ -196,6 +196,7 @@ export class ProbeClient {
   private keep(reply: ProbeReply): void {
     if (reply.type !== 'frames') {
       this.replies.push(reply);
+      if (reply.type === 'data') this.send({ type: 'credit', id: reply.id, bytes: reply.bytes.length });
       return;
     }
     let count = 0;
