@@ -93,6 +93,12 @@ export class ConnectionTracker implements StreamConsumer {
     return this.#log.takeDone();
   }
 
+  /** Forgets exchanges and turns that were settled or are of no use any more: all that ended before a moment. */
+  forget(beforeNs: number): void {
+    this.#log.forget(beforeNs);
+    this.#timeline?.forgetTurns(beforeNs);
+  }
+
   get tls(): TlsFacts | undefined {
     return this.#tls;
   }

@@ -66,6 +66,8 @@ export class Exchange {
   midstream = false;
   /** Nothing will change any more. */
   done = false;
+  /** Where it went was told: it takes no part in what is joined later. */
+  settled = false;
 
   constructor(index: number, streamId: number | undefined) {
     this.index = index;
@@ -93,6 +95,13 @@ export class ExchangeLog {
     if (this.kept.length < MAX_KEPT) this.kept.push(exchange);
     else this.overflow++;
     return exchange;
+  }
+
+  /** Forgets settled ones that ended before a moment; the first of all stays, since it tells what the connection is for. */
+  forget(beforeNs: number): void {
+    const stays = (exchange: Exchange) =>
+      exchange.index === 0 || !exchange.done || !exchange.settled || (exchange.responseEndNs ?? exchange.requestEndNs ?? 0) >= beforeNs;
+    if (!this.kept.every(stays)) this.kept = this.kept.filter(stays);
   }
 
   /** Removes and returns those that are done, by index. */

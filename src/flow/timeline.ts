@@ -32,7 +32,45 @@ export class Timeline {
   overflow = 0;
   /** Bytes of all bursts, from the client and from the server, kept or not. */
   readonly total: [number, number] = [0, 0];
+  /**
+   * What was forgotten at the front: turns (bytes of the client and the answer to them), the client's bytes in them, and when the first of them began.
+   */
+  readonly forgotten = { turns: 0, clientBytes: 0, firstClientNs: undefined as number | undefined };
+  /** Turns of which it was told what they carried: by the client's bytes up to their end, counted from the beginning. */
+  readonly settled = new Set<number>();
   #last: Burst | undefined;
+
+  /** Forgets whole turns at the front that ended before a moment. */
+  forgetTurns(beforeNs: number): void {
+    const { bursts, forgotten } = this;
+    let cut = 0;
+    let turns = 0;
+    let clientBytes = 0;
+    let endedNs = 0;
+    let answered = true;
+    let bytesAtCut = 0;
+    let turnsAtCut = 0;
+    for (let i = 0; i < bursts.length; i++) {
+      const burst = bursts[i]!;
+      if (burst.direction === 0 && answered) {
+        // A turn begins: all before it is whole.
+        if (endedNs >= beforeNs) break;
+        cut = i;
+        bytesAtCut = clientBytes;
+        turnsAtCut = turns;
+        turns++;
+        answered = false;
+      } else if (burst.direction === 1 && turns > 0) answered = true;
+      if (burst.direction === 0) clientBytes += burst.bytes;
+      endedNs = Math.max(endedNs, burst.endNs);
+    }
+    if (cut === 0) return;
+    forgotten.firstClientNs ??= bursts.find((burst) => burst.direction === 0)?.startNs;
+    forgotten.turns += turnsAtCut;
+    forgotten.clientBytes += bytesAtCut;
+    bursts.splice(0, cut);
+    for (const end of this.settled) if (end <= forgotten.clientBytes) this.settled.delete(end);
+  }
 
   /** Bytes that cannot be read, in one piece at `timeNs`. */
   add(direction: 0 | 1, timeNs: number, bytes: number): void {

@@ -35,7 +35,7 @@ export const CANDIDATES_MAX = 256;
 function exchangesOf(subjects: readonly Subject[]): { subject: Subject; exchange: Exchange }[] {
   return subjects.flatMap((subject) =>
     (subject.tracker?.exchanges ?? []).flatMap((exchange) =>
-      exchange.request !== undefined && exchange.requestStartNs !== undefined ? [{ subject, exchange }] : [],
+      exchange.request !== undefined && exchange.requestStartNs !== undefined && !exchange.settled ? [{ subject, exchange }] : [],
     ),
   );
 }

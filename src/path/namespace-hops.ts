@@ -20,8 +20,24 @@ function isCaptured({ record: { rule }, ports }: Subject): boolean {
   return rule?.port !== undefined && ports.inbound.has(rule.port);
 }
 
+/**
+ * Connections that were told already while they are watched: they take no part in what is joined, but what they may have used is not taken for free.
+ */
+export interface Standing {
+  /** Carried as bytes, and told. */
+  down(subject: Subject): boolean;
+  /** Surely found to carry one of these. */
+  up(subject: Subject): boolean;
+}
+
+export const NOTHING_STANDS: Standing = { down: () => false, up: () => false };
+
 /** @param http2 does the client's proxy speak HTTP/2 on this connection that comes in? `undefined` where its configuration was not recorded */
-export function namespaceHops(subjects: readonly Subject[], http2: (downstream: Subject) => boolean | undefined): Hop[] {
+export function namespaceHops(
+  subjects: readonly Subject[],
+  http2: (downstream: Subject) => boolean | undefined,
+  standing: Standing = NOTHING_STANDS,
+): Hop[] {
   const tcp = subjects.filter(isTcp);
   const toProxy = tcp.filter((s) => plays(s, 'app-to-proxy'));
   const clients = tcp.filter((s) => plays(s, 'client-to-proxy'));
@@ -34,16 +50,24 @@ export function namespaceHops(subjects: readonly Subject[], http2: (downstream: 
     (s) => (s.connection === undefined ? !isCaptured(s) : s.connection.direction !== 'INBOUND') && s.place.hook !== 'OUTPUT',
   );
   const inward = clients.filter((s) => !gateway.includes(s));
-  return joinByAccessLog([...outboundHops([...toProxy, ...gateway], towards), ...inboundHops(inward, apps, http2)], subjects);
+  const free = (s: Subject) => !standing.up(s);
+  const outbound = outboundHops([...toProxy, ...gateway], towards.filter(free), standing);
+  return joinByAccessLog([...outbound, ...inboundHops(inward, apps.filter(free), http2, standing)], subjects);
 }
 
-function outboundHops(downstreams: readonly Subject[], upstreams: readonly Subject[]): Hop[] {
+function outboundHops(downstreams: readonly Subject[], upstreams: readonly Subject[], standing: Standing): Hop[] {
   const readable = downstreams.filter((s) => hasRequests(s) && s.connection?.network !== 'tcp');
   const carried = downstreams.filter(isCarriedAsBytes);
-  const unread = downstreams.some((s) => !readable.includes(s) && !carried.includes(s) && s.flow.payloadToDestination);
+  const seen = new Set([...readable, ...carried]);
+  const unread = downstreams.some((s) => (!seen.has(s) && s.flow.payloadToDestination) || hasStandingRequest(s));
   const requests = joinOutbound(readable, upstreams, (up) => unread || carried.some((down) => mayCarry(down, up, undefined)));
   const rest = without(upstreams, used(requests));
-  const bytes = joinConnections('outbound', carried, rest, () => true);
+  const bytes = joinConnections(
+    'outbound',
+    carried.filter((s) => !standing.down(s)),
+    rest,
+    () => true,
+  );
   return joinOpened([...requests, ...bytes], without(rest, used(bytes)), () => true);
 }
 
@@ -51,6 +75,7 @@ function inboundHops(
   downstreams: readonly Subject[],
   upstreams: readonly Subject[],
   http2: (downstream: Subject) => boolean | undefined,
+  standing: Standing,
 ): Hop[] {
   const carried = new Set(downstreams.filter((down) => isCarriedAsBytes(down) && !onlyRequests(down, upstreams)));
   const asRequests = downstreams.filter((s) => !carried.has(s) || !hasRequests(s));
@@ -60,7 +85,7 @@ function inboundHops(
   const served = new Set(requests.map((hop) => hop.down));
   const bytes = joinConnections(
     'inbound',
-    [...carried].filter((down) => !served.has(down)),
+    [...carried].filter((down) => !served.has(down) && !standing.down(down)),
     rest,
     samePort,
   );
@@ -109,4 +134,9 @@ function used(hops: readonly Hop[]): ReadonlySet<Subject | undefined> {
 
 function without(subjects: readonly Subject[], gone: ReadonlySet<Subject | undefined>): Subject[] {
   return subjects.filter((subject) => !gone.has(subject));
+}
+
+/** A request that was told before it ended may still be on its way somewhere. */
+function hasStandingRequest({ tracker }: Subject): boolean {
+  return tracker?.exchanges.some((exchange) => exchange.settled && !exchange.done && !exchange.responseDone) === true;
 }

@@ -15,11 +15,19 @@ import { Counterparts, followingHop } from './chain.ts';
 import { cameFromUpstream, originalPath } from './fit.ts';
 import type { Hop } from './hop.ts';
 import { CANDIDATES_MAX } from './http-hops.ts';
-import { namespaceHops } from './namespace-hops.ts';
+import { NOTHING_STANDS, namespaceHops, type Standing } from './namespace-hops.ts';
 import { speaksHttp2 } from './upstreams.ts';
 
 /** Paths named in one flow record; then only their number. */
 const PATHS_NAMED_MAX = 16;
+
+/** A path together with what it was made of. */
+export interface FoundPath {
+  readonly record: PathRecord;
+  /** In the order of travel; none where the path is a connection that no proxy took part in, or of which nothing more is known. */
+  readonly hops: readonly Hop[];
+  readonly legs: readonly Subject[];
+}
 
 /**
  * A pod that calls itself passes its proxy twice: the whole is one path, and the second pass is one of its own, too, with the whole as its parent.
@@ -27,18 +35,27 @@ const PATHS_NAMED_MAX = 16;
  * @param namespaces the connections of each network namespace
  */
 export function findPaths(namespaces: readonly (readonly Subject[])[], redaction: Redaction): PathRecord[] {
+  const paths = assemblePaths(namespaces, redaction).map(({ record }) => record);
+  linkFlows(namespaces.flat(), paths);
+  return paths;
+}
+
+/** As {@link findPaths}, without naming the paths in the flows. @param standing connections that are told, see {@link Standing} */
+export function assemblePaths(
+  namespaces: readonly (readonly Subject[])[],
+  redaction: Redaction,
+  standing: Standing = NOTHING_STANDS,
+): FoundPath[] {
   const all = namespaces.flat();
   const counterparts = new Counterparts(all);
   const http2 = (downstream: Subject) => {
     const departure = counterparts.departureOf(downstream);
     return departure === undefined ? undefined : speaksHttp2(departure.subject);
   };
-  const hops = namespaces.flatMap((subjects) => namespaceHops(subjects, http2));
+  const hops = namespaces.flatMap((subjects) => namespaceHops(subjects, http2, standing));
   for (const hop of hops) settleHop(hop);
   tellFlows(hops);
-  const paths = new Assembly(hops, all, counterparts, redaction).records();
-  linkFlows(all, paths);
-  return paths;
+  return new Assembly(hops, all, counterparts, redaction).found();
 }
 
 /** Holds the prediction against what was seen upstream. */
@@ -109,28 +126,36 @@ class Assembly {
     }
   }
 
-  records(): PathRecord[] {
-    const records: PathRecord[] = [];
+  found(): FoundPath[] {
+    const found: FoundPath[] = [];
     const parents = new Map<Hop, string>();
     for (const hop of this.#hops) {
       if (this.#hasPrevious.has(hop)) continue;
       const chain = [hop];
       for (let next = this.#next.get(hop); next !== undefined && !chain.includes(next) && chain.length < 8; next = this.#next.get(next))
         chain.push(next);
-      const record = this.#record(chain);
+      const whole = this.#path(chain);
+      const { record } = whole;
       for (const part of chain) parents.set(part, record.id);
       const again = chain.findIndex((part, i) => i > 0 && part.down?.world === chain[i - 1]!.up?.world);
-      if (again !== -1) records.push({ ...this.#record(chain.slice(again)), first: record.first, parent: record.id });
-      records.push(record);
+      if (again !== -1) {
+        const second = this.#path(chain.slice(again));
+        found.push({ ...second, record: { ...second.record, first: record.first, parent: record.id } });
+      }
+      found.push(whole);
     }
-    this.#tellParents(records, parents);
+    this.#tellParents(
+      found.map(({ record }) => record),
+      parents,
+    );
     for (const subject of this.#subjects) {
       if (this.#told.has(subject) && (!this.#mayGoOn.has(subject) || this.#openTold.has(subject))) continue;
       const departure = this.#counterparts.departureOf(subject);
       if (departure !== undefined && !this.#told.has(departure.subject)) continue;
-      records.push(...bareRequestPaths(this.#single(subject), subject, this.#redaction));
+      const single = this.#single(subject);
+      for (const record of bareRequestPaths(single.record, subject, this.#redaction)) found.push({ ...single, record });
     }
-    return records;
+    return found;
   }
 
   /** Finds the hop that follows: in this namespace when the upstream leg is also the next one's downstream leg (a pod that calls itself), else where it comes in. */
@@ -156,10 +181,11 @@ class Assembly {
     const [only] = following;
     if (hop.of !== 'request' || following.length !== 1 || only === undefined || only.of !== 'connection' || hop.place === undefined)
       return undefined;
-    return this.#hops.filter((other) => other.up === hop.up && other.of === 'request').length === 1 && hop.place.isLast ? only : undefined;
+    const isOnly = this.#hops.filter((other) => other.up === hop.up && other.of === 'request').length === 1 && !hasSettled(hop.up);
+    return isOnly && hop.place.isLast ? only : undefined;
   }
 
-  #record(chain: readonly Hop[]): PathRecord {
+  #path(chain: readonly Hop[]): FoundPath {
     const legs: Subject[] = [];
     const joins: PathJoin[] = [];
     const head = chain[0]!;
@@ -201,7 +227,7 @@ class Assembly {
     }
     for (const leg of legs) this.#told.add(leg);
     this.#leaveOpen(legs, joins);
-    return this.#make(chain, legs, joins);
+    return { record: this.#make(chain, legs, joins), hops: chain, legs };
   }
 
   /** The last leg came in to a proxy: names the connections on which it may have gone on. */
@@ -236,7 +262,7 @@ class Assembly {
       first: span.first,
       last: span.last,
       complete: isComplete(chain, legs, joins),
-      legs: legs.map(legOf),
+      legs: placedLegs(chain, legs),
       joins,
       ...(request === undefined ? {} : { request }),
       ...(decisions.length === 0 ? {} : { decisions }),
@@ -245,7 +271,7 @@ class Assembly {
   }
 
   /** A connection that no proxy took part in, or of which nothing more is known; with the other end's view of it, where there is one. */
-  #single(subject: Subject): PathRecord {
+  #single(subject: Subject): FoundPath {
     const arrival = this.#counterparts.arrivalOf(subject);
     const legs = arrival === undefined || this.#told.has(arrival.subject) ? [subject] : [subject, arrival.subject];
     for (const leg of legs) this.#told.add(leg);
@@ -265,7 +291,7 @@ class Assembly {
           role === 'proxy-to-app',
       ),
     );
-    return {
+    const record: PathRecord = {
       type: 'path',
       id: idOf(`${subject.record.id} single`),
       event: subject.flow.ended ? 'close' : 'update',
@@ -279,6 +305,7 @@ class Assembly {
       joins,
       ...(decisions.length === 0 ? {} : { decisions }),
     };
+    return { record, hops: [], legs };
   }
 
   /** An application that passes x-request-id on links its inbound request with its own calls. */
@@ -304,6 +331,38 @@ class Assembly {
 
 function legOf(subject: Subject): PathLeg {
   return { flow: subject.record.id, roles: subject.record.roles, node: subject.record.node, netns: subject.record.netns };
+}
+
+/** The legs of a request, with the places where it lies on their connections. */
+function placedLegs(chain: readonly Hop[], legs: readonly Subject[]): PathLeg[] {
+  const places = new Map<Subject, number>();
+  for (const { down, up, exchange, readOn, place } of chain) {
+    const read = readOn === 'down' ? down : up;
+    const other = readOn === 'down' ? up : down;
+    const there = place?.shared === false ? place.seq : undefined;
+    if (read !== undefined && exchange?.requestSeq !== undefined && !places.has(read)) places.set(read, exchange.requestSeq);
+    if (other !== undefined && there !== undefined && !places.has(other)) places.set(other, there);
+  }
+  return legs.map((subject, i) => {
+    // Two views of one connection: the bytes are the same.
+    const seq =
+      places.get(subject) ?? (i === 0 && legs[1] !== undefined && sameConnection(subject, legs[1]) ? places.get(legs[1]) : undefined);
+    return seq === undefined ? legOf(subject) : { ...legOf(subject), seq: seq >>> 0 };
+  });
+}
+
+function sameConnection(a: Subject, b: Subject): boolean {
+  const isn = a.flow.tcp?.isnToDestination;
+  return a.world !== b.world && isn !== undefined && isn === b.flow.tcp?.isnToDestination;
+}
+
+/** Were there requests on this connection that take no part any more? */
+function hasSettled(subject: Subject | undefined): boolean {
+  const timeline = subject?.tracker?.timeline;
+  return (
+    (timeline !== undefined && (timeline.settled.size > 0 || timeline.forgotten.turns > 0)) ||
+    subject?.tracker?.exchanges.some(({ settled }) => settled) === true
+  );
 }
 
 function openJoin(leg: number, hop: Hop): PathJoin {
@@ -414,6 +473,7 @@ function isComplete(chain: readonly Hop[], legs: readonly Subject[], joins: read
   return last.direction === 'inbound' || !end.place.destinationIsOurs;
 }
 
+/** Names in each flow the paths that it is a leg of. */
 function linkFlows(subjects: readonly Subject[], paths: readonly PathRecord[]): void {
   const byFlow = new Map(subjects.map((subject) => [subject.record.id, subject.record]));
   for (const path of paths)

@@ -26,6 +26,8 @@ export interface Place {
   readonly serverBytes: number | undefined;
   /** Bytes of the client's application data up to the end of this turn: the same at both ends of the connection, wherever it was captured. */
   readonly clientEnd: number;
+  /** TCP sequence number at which the request lies, as int32 bits: of its first byte in the clear, after its last record in TLS. The same at both ends. */
+  readonly seq?: number;
   /** In the clear. */
   readonly exchange?: Exchange;
 }
@@ -60,9 +62,10 @@ function isShared(tracker: ConnectionTracker, http2: boolean | undefined): boole
 export function placesOf(connection: number, tracker: ConnectionTracker, http2: boolean | undefined): Place[] {
   if (tracker.protocol === 'http1') return tracker.exchanges.flatMap((exchange) => clearPlace(connection, exchange, false) ?? []);
   if (tracker.protocol === 'http2') return tracker.exchanges.flatMap((exchange) => clearPlace(connection, exchange, true) ?? []);
-  if (tracker.protocol !== 'tls' || tracker.timeline === undefined) return [];
+  const { timeline } = tracker;
+  if (tracker.protocol !== 'tls' || timeline === undefined) return [];
   const places = turns(connection, tracker);
-  if (!isShared(tracker, http2) || places.length === 0) return places;
+  if (!isShared(tracker, http2) || places.length === 0) return places.filter((place) => !timeline.settled.has(place.clientEnd));
   const first = places[0]!;
   const last = places.at(-1)!;
   const answered = places.filter((place) => place.firstServerNs !== undefined);
@@ -72,7 +75,7 @@ export function placesOf(connection: number, tracker: ConnectionTracker, http2: 
       shared: true,
       loose: true,
       isLast: true,
-      firstClientNs: first.firstClientNs,
+      firstClientNs: timeline.forgotten.firstClientNs ?? first.firstClientNs,
       lastClientNs: last.lastClientNs,
       firstServerNs: answered[0]?.firstServerNs,
       lastServerNs: answered.at(-1)?.lastServerNs,
@@ -85,7 +88,7 @@ export function placesOf(connection: number, tracker: ConnectionTracker, http2: 
 
 /** An exchange in the clear. On HTTP/2 it still is one request's own. */
 function clearPlace(connection: number, exchange: Exchange, http2: boolean): Place | undefined {
-  if (exchange.request === undefined || exchange.requestStartNs === undefined) return undefined;
+  if (exchange.request === undefined || exchange.requestStartNs === undefined || exchange.settled) return undefined;
   return {
     connection,
     shared: false,
@@ -98,6 +101,7 @@ function clearPlace(connection: number, exchange: Exchange, http2: boolean): Pla
     clientBytes: exchange.requestBytes,
     serverBytes: exchange.responseBytes,
     clientEnd: exchange.index,
+    ...(exchange.requestSeq === undefined ? {} : { seq: exchange.requestSeq }),
     exchange,
   };
 }
@@ -110,12 +114,14 @@ interface Turn {
   clientBytes: number | undefined;
   serverBytes: number | undefined;
   clientEnd: number;
+  seq?: number;
 }
 
 function turns(connection: number, tracker: ConnectionTracker): Place[] {
   const found: Turn[] = [];
   let turn: Turn | undefined;
-  let clientEnd = 0;
+  const forgotten = tracker.timeline?.forgotten;
+  let clientEnd = forgotten?.clientBytes ?? 0;
   for (const burst of tracker.timeline?.bursts ?? []) {
     const plain = burst.plainBytes === -1 ? undefined : burst.plainBytes;
     if (burst.direction === 0) {
@@ -136,6 +142,7 @@ function turns(connection: number, tracker: ConnectionTracker): Place[] {
         turn.clientBytes = sum(turn.clientBytes, plain);
         turn.clientEnd = clientEnd;
       }
+      if (burst.endSeq !== undefined) turn.seq = burst.endSeq;
     } else if (turn !== undefined) {
       // What a server sends before the client's first bytes is its part of the handshake.
       turn.firstServerNs ??= burst.startNs;
@@ -149,7 +156,7 @@ function turns(connection: number, tracker: ConnectionTracker): Place[] {
     connection,
     shared: false,
     // Session tickets follow the handshake, sometimes only after the first request was sent.
-    loose: i <= 1 && handshakeHidden,
+    loose: i + (forgotten?.turns ?? 0) <= 1 && handshakeHidden,
     isLast: i === found.length - 1,
     ...entry,
   }));

@@ -149,7 +149,7 @@ export interface PathLeg {
   roles: Leg[];
   node: string;
   netns: string;
-  /** TCP sequence number after the request's last byte (uint32), the same at both ends of the leg; absent where it is not known or other requests may lie there, too. */
+  /** TCP sequence number at which the request lies (uint32), the same at both ends of the leg: of its first byte in the clear, after its last record in TLS; absent where it is not known or other requests may lie there, too. */
   seq?: number;
 }
 
