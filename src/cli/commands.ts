@@ -45,6 +45,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import('./envoy.ts')).describeEnvoy,
   },
   {
+    name: 'doctor',
+    summary: 'can sidetrace work here: kernel, rights, tools, namespaces, Envoy, clock; and what to do where not',
+    load: async () => (await import('./doctor.ts')).describeDoctor,
+  },
+  {
     name: 'completion',
     summary: 'completion for bash, zsh or fish',
     load: async () => (await import('./completion.ts')).describeCompletion,
