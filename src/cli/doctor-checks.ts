@@ -383,6 +383,7 @@ export function checkDaemon({ where, asked, fault, about }: DaemonFact): Check {
 
 export function checkEnvoys(envoys: readonly EnvoyFact[], probe: ProbeFacts): Check {
   if (probe.fault !== undefined) return warning('envoy', 'no probe answers: nobody can ask Envoy', 'see the check "probe"');
+  if (envoys.length === 0) return warning('envoy', 'no namespace could be asked for its Envoy', 'see the checks "rights" and "namespaces"');
   const of = (...states: string[]): EnvoyFact[] => envoys.filter(({ state }) => states.includes(state));
   const fine = of('LIVE', 'ready');
   const none = of('none');
@@ -394,7 +395,7 @@ export function checkEnvoys(envoys: readonly EnvoyFact[], probe: ProbeFacts): Ch
       `${counted}; not as it should: ${some(bad.map(({ netns, state, detail }) => `${netns} (${detail ?? state})`))}`,
       'look at the proxy: kubectl logs POD -c istio-proxy; without its answers rules are known, listeners and routes are not',
     );
-  if (envoys.length > 0 && fine.length === 0)
+  if (fine.length === 0)
     return warning(
       'envoy',
       `none of ${envoys.length} namespaces has an Envoy on 15000`,
