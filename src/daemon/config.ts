@@ -10,6 +10,8 @@ const LIST_LIMIT = 64;
 const KIB = 1024;
 const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
+/** sun_path of unix(7) with its final 0. */
+const SOCKET_PATH_LIMIT = 108;
 const UNITS: Readonly<Record<string, number>> = { '': 1, KiB: KIB, MiB: MIB, GiB: GIB, ms: 1, s: 1000, min: 60_000 };
 
 /** What the tables and messages need to know of a key beside its check. */
@@ -112,19 +114,23 @@ function isText(input: unknown): input is string {
   return typeof input === 'string' && Buffer.byteLength(input) <= TEXT_LIMIT && !/[\u0000-\u001f\u007f]/.test(input);
 }
 
-/** `unix:/path`, `127.0.0.1:4280`, `[::1]:4280`, `:4280` (all addresses). */
-export function parseListen(address: string): { readonly path: string } | { readonly host: string; readonly port: number } | undefined {
+/** `unix:/path`, `127.0.0.1:4280`, `[::1]:4280`, `:4280` (every address; no host, so that Node.js takes IPv4 alone where there is no IPv6): as `Server.listen` takes it. */
+export function parseListen(address: string): { readonly path: string } | { readonly host?: string; readonly port: number } | undefined {
   if (address.startsWith('unix:'))
-    return address.length > 6 && address[5] === '/' && Buffer.byteLength(address) - 5 < 108 ? { path: address.slice(5) } : undefined;
+    return address[5] === '/' && address.length > 6 && Buffer.byteLength(address) - 5 < SOCKET_PATH_LIMIT
+      ? { path: address.slice(5) }
+      : undefined;
   const parts = /^(?:\[([0-9a-fA-F:.]{2,45})\]|([0-9.]{7,15})|(localhost)|):(\d{1,5})$/.exec(address);
   const port = Number(parts?.[4]);
-  return parts === null || port > 65535 ? undefined : { host: parts[1] ?? parts[2] ?? parts[3] ?? '::', port };
+  if (parts === null || port > 65535) return undefined;
+  const host = parts[1] ?? parts[2] ?? parts[3];
+  return host === undefined ? { port } : { host, port };
 }
 
 /** Whether only processes of this machine (of this pod) reach an address. */
 export function isLocal(address: string): boolean {
   const parsed = parseListen(address);
-  return parsed !== undefined && ('path' in parsed || /^(127\..*|::1|localhost)$/.test(parsed.host));
+  return parsed !== undefined && ('path' in parsed || /^(127\..*|::1|localhost)$/.test(parsed.host ?? ''));
 }
 
 const listenAddress = (item: string) => (parseListen(item) === undefined ? undefined : item);

@@ -64,7 +64,7 @@ export async function serveHealth(options: HealthServerOptions): Promise<HealthS
 function listen(server: Server, at: NonNullable<ReturnType<typeof parseListen>>): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => {
-      const where = 'path' in at ? at.path : `${at.host}:${at.port}`;
+      const where = 'path' in at ? at.path : `${at.host ?? ''}:${at.port}`;
       reject(
         new Error(`Cannot serve health at "${where}": an address that is free is wanted, the system says ${error.code}`, { cause: error }),
       );

@@ -137,7 +137,7 @@ test('after a reload it is known which keys need a restart', () => {
 test('addresses to listen at', () => {
   assert.deepEqual(parseListen('unix:/run/a.sock'), { path: '/run/a.sock' });
   assert.deepEqual(parseListen('[::1]:80'), { host: '::1', port: 80 });
-  assert.deepEqual(parseListen(':80'), { host: '::', port: 80 });
+  assert.deepEqual(parseListen(':80'), { port: 80 });
   for (const bad of ['', 'unix:', 'unix:a', '80', '1.2.3.4', 'example.org:80', '127.0.0.1:65536', `unix:/${'a'.repeat(120)}`])
     assert.equal(parseListen(bad), undefined, bad);
   assert.deepEqual(['unix:/a', '127.0.0.1:1', '[::1]:1', 'localhost:1', ':1', '0.0.0.0:1', '10.0.0.1:1'].map(isLocal), [
