@@ -11,7 +11,7 @@ set -euo pipefail
 situation_folder=$(cd "$(dirname "${BASH_SOURCE[-1]}")" && pwd)
 lab_folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 export LAB=${LAB:-/tmp/lab-mesh}
-export BIN=${BIN:-$LAB/bin}
+export BIN=${BIN:-/var/cache/sidetrace-lab/bin}
 settings=() pods='' largest_bytes=$((2 * 1024 * 1024))
 
 mesh() { "$lab_folder/mesh" "$@"; }
