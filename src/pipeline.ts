@@ -46,6 +46,8 @@ export interface InputFile {
 export interface ReplayInputs {
   /** Bundles, folders of bundles, archives, captures, `-`. */
   readonly captures: readonly string[];
+  /** A source that is open already, beside the captures. */
+  readonly source?: FrameSource;
   /** What is known of the namespace of a bare capture, or in place of what a bundle holds. */
   readonly files: readonly InputFile[];
   /** Hide credentials and queries. */
@@ -107,7 +109,7 @@ class Run {
   readonly #inputs: ReplayInputs;
   readonly #write: (record: AnyRecord) => void;
   readonly #writePlain: ((flow: PlainFlow) => void) | undefined;
-  readonly #base = new SourceBase();
+  readonly #base: SourceBase;
   readonly #room = new ConfigRoom();
   readonly #tally = new Tally();
   readonly #losses: LostRecord[] = [];
@@ -125,6 +127,7 @@ class Run {
 
   constructor(inputs: ReplayInputs, write: (record: AnyRecord) => void, writePlain: ((flow: PlainFlow) => void) | undefined) {
     this.#inputs = inputs;
+    this.#base = SourceBase.of(inputs.source?.base ?? new SourceBase());
     this.#write = write;
     this.#writePlain = writePlain;
   }
@@ -143,7 +146,7 @@ class Run {
     } finally {
       for (const bundle of this.#bundles) bundle.close();
     }
-    return { malformed: this.#malformed, lost: this.#losses.length > 0, interrupted: this.#stopped };
+    return { malformed: this.#malformed, lost: this.#losses.some(({ count }) => count > 0), interrupted: this.#stopped };
   }
 
   /** Opens all inputs. Bare captures are taken together as one namespace. */
@@ -152,6 +155,7 @@ class Run {
     const bare: FrameSource[] = [];
     const failures: CaptureFileError[] = [];
     const given = this.#givenFiles();
+    if (this.#inputs.source !== undefined) bare.push(this.#inputs.source);
     for (const path of this.#inputs.captures.flatMap(expandRecording)) {
       if (path !== '-') this.#bytesTotal += statSync(path, { throwIfNoEntry: false })?.size ?? 0;
       const input = this.#openInput(path, failures);

@@ -5,7 +5,7 @@ import { type Sink, type SinkFormat, type TimeFormat, timeFormats } from '../out
 import { findSink, sinks } from '../output/sinks.ts';
 import type { AnyRecord } from '../record/record.ts';
 import { addDestinationOptions, type DestinationOptions, openDestination } from './destination.ts';
-import { drive, exitCode, type RecordRun } from './drive.ts';
+import { drive, exitCode, type Live, type RecordRun } from './drive.ts';
 import { type ExitCode, LOST } from './exit-code.ts';
 import { complain, UsageError } from './failure.ts';
 import { type GivenFilters, type LimitOptions, parseLimits } from './filter-options.ts';
@@ -70,6 +70,7 @@ export async function printRecords(
   options: RecordOutputOptions,
   selection: Selection,
   run: (write: (record: AnyRecord) => void, writePlain: Sink['writePlain']) => RecordRun,
+  live?: Live,
 ): Promise<ExitCode> {
   const { writer, palette, width, terminal } = openDestination(options);
   const sink = selecting(
@@ -92,6 +93,7 @@ export async function printRecords(
       sink,
       progress,
       () => writer.closed,
+      live,
     );
     writer.close();
     if (writer.failure !== undefined) {

@@ -163,6 +163,6 @@ function findingBlock(finding: FindingRecord, { palette, width }: SinkOptions): 
 function lostLine(lost: LostRecord, { palette }: SinkOptions): string {
   const where =
     lost.scope.netns === undefined ? escapeText(lost.scope.node) : `${escapeText(lost.scope.netns)} on ${escapeText(lost.scope.node)}`;
-  const count = `${lost.exact ? '' : 'at least '}${lost.count}`;
+  const count = !lost.exact && lost.count === 0 ? 'an unknown number' : `${lost.exact ? '' : 'at least '}${lost.count}`;
   return `${palette.dim(lost.last.slice(11, 23))}  ${palette.red('lost')} ${count} (${escapeText(lost.source)}) in ${where}${lost.detail === undefined ? '' : `: ${escapeShort(lost.detail, 400)}`}\n`;
 }

@@ -6,6 +6,8 @@ export type CaptureFileErrorCode =
   | 'CAPTURE_FORMAT'
   /** The system refused to open or read it; `cause` holds its error. */
   | 'CAPTURE_READ'
+  /** The right to capture is missing. */
+  | 'CAPTURE_PERMISSION'
   /** The folder or archive holds no bundle.json, or one that is none. */
   | 'BUNDLE_MANIFEST';
 

@@ -72,3 +72,11 @@ export interface FrameSource {
   readonly progress?: SourceProgress;
   close(): void;
 }
+
+/** A source that goes on until somebody stops it. `next` gives an empty batch where nothing is there yet. */
+export interface LiveSource extends FrameSource {
+  /** Settles when there is a batch, or when it has ended; `undefined` where that is so already. */
+  wait(): Promise<void> | undefined;
+  /** Ends it in order: what was captured is still handed out. */
+  stop(): void;
+}

@@ -20,7 +20,7 @@ const rules = file(
 
 const mistakes: [args: string[], says: RegExp][] = [
   [['replays'], /unknown command 'replays'[\s\S]*Did you mean replay/],
-  [['replay'], /missing required argument 'RECORDING'/],
+  [['replay'], /RECORDING or --live INTERFACE is wanted, none is given/],
   [['replay', 'x', '--pot', 'a'], /unknown option '--pot'[\s\S]*Did you mean one of --not, --pod, --port/],
   [['replay', 'x', '-o', 'xml'], /Cannot write the format "xml": it must be one of text, tree, compact/],
   [['replay', 'x', '--first', '1', '--last', '1'], /Cannot give --first and --last together/],
