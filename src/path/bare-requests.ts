@@ -33,7 +33,7 @@ function requestPath(connection: PathRecord, subject: Subject, exchange: Read, r
     first: formatTime(subject.base, requestStartNs),
     last: formatTime(subject.base, Math.max(endNs, requestStartNs)),
     complete: connection.complete,
-    legs: connection.legs,
+    legs: exchange.requestSeq === undefined ? connection.legs : connection.legs.map((leg) => ({ ...leg, seq: exchange.requestSeq! >>> 0 })),
     joins: connection.joins,
     request: {
       ...(request.method === undefined ? {} : { method: request.method }),

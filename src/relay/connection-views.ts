@@ -169,15 +169,15 @@ export class ConnectionViews {
   }
 
   #counterpart(view: ConnectionView): { other: ConnectionView; evidence: Evidence } | undefined {
-    const fits = (other: ConnectionView): boolean =>
-      other.node !== view.node && other.other === undefined && opposite(view, other) && this.#overlaps(view, other);
+    const fits = (other: ConnectionView): boolean => other.node !== view.node && other.other === undefined && opposite(view, other);
+    // A sequence number of 32 bits under one opener's port needs no look at clocks, which may be set at any time.
     if (view.syn !== undefined) {
       const same = [...(this.#byKey.get(view.syn) ?? [])].filter(fits);
       if (same.length === 1) return { other: same[0]!, evidence: 'observed' };
       if (same.length > 1) return undefined;
     }
     const same = [...(this.#byKey.get(view.tuple) ?? [])].filter(
-      (other) => fits(other) && (view.syn === undefined || other.syn === undefined),
+      (other) => fits(other) && this.#overlaps(view, other) && (view.syn === undefined || other.syn === undefined),
     );
     return same.length === 1 ? { other: same[0]!, evidence: 'derived' } : undefined;
   }

@@ -1,9 +1,9 @@
 /** One path record from the parts that several nodes saw: legs, joins, decisions and times put one behind the other. Pure. */
-import type { Evidence, PathJoin, PathRecord, RequestRecord } from '../record/record.ts';
+import type { Evidence, PathJoin, PathLeg, PathRecord, RequestRecord } from '../record/record.ts';
 
 /** A flow seen elsewhere that is the same connection as the first or the last leg. */
 export interface OuterLeg {
-  readonly leg: PathRecord['legs'][number];
+  readonly leg: PathLeg;
   readonly evidence: Evidence;
 }
 
@@ -33,11 +33,11 @@ const CANDIDATES_MAX = 8;
 
 export function composePath({ id, event, parts, links, before, after, candidates = [] }: Composition): PathRecord {
   const head = parts[0]!;
-  const legs: PathRecord['legs'] = [];
+  const legs: PathLeg[] = [];
   const joins: PathJoin[] = [];
   const latency: NonNullable<PathRecord['latency']> = [];
   if (before !== undefined) {
-    legs.push(before.leg);
+    legs.push(sameLeg(before, head.legs[0]!));
     joins.push({ from: 0, to: 1, by: 'tuple', evidence: before.evidence });
   }
   parts.forEach((part, i) => {
@@ -48,7 +48,7 @@ export function composePath({ id, event, parts, links, before, after, candidates
     for (const spent of part.latency ?? []) latency.push({ ...spent, leg: spent.leg + shift });
   });
   if (after !== undefined) {
-    legs.push(after.leg);
+    legs.push(sameLeg(after, legs.at(-1)!));
     joins.push({ from: legs.length - 2, to: legs.length - 1, by: 'tuple', evidence: after.evidence });
     if (candidates.length > 0)
       joins.push({
@@ -79,6 +79,11 @@ export function composePath({ id, event, parts, links, before, after, candidates
     ...(decisions.length === 0 ? {} : { decisions }),
     ...(latency.length === 0 ? {} : { latency }),
   };
+}
+
+/** The same connection seen elsewhere: the request lies on it at the same place. */
+function sameLeg({ leg, evidence }: OuterLeg, { seq }: PathLeg): PathLeg {
+  return evidence !== 'observed' || seq === undefined ? leg : { ...leg, seq };
 }
 
 /** What the first part that read something says of it: nearest to who asked. */

@@ -20,6 +20,8 @@ const PARTS_MAX = 50_000;
 const IDS_MAX = 100_000;
 const FLOWS_MAX = 100_000;
 const LOSSES_MAX = 1_024;
+/** Paths of one connection that are remembered as candidates. */
+const ALONE_MAX = 16;
 
 interface Part {
   path: PathRecord;
@@ -42,6 +44,8 @@ interface Ends {
   /** Paths that ever were; and those of them that are more than the flow itself. */
   total: number;
   more: number;
+  /** The last that were told without what came before them. */
+  readonly alone: PathRecord[];
 }
 
 const mayLeave: ReadonlySet<Leg> = new Set<Leg>([
@@ -190,7 +194,7 @@ export class PathJoiner {
     let ends = map.get(flow);
     if (ends === undefined) {
       bounded(map, FLOWS_MAX);
-      ends = { open: new Set(), bySeq: new Map(), total: 0, more: 0 };
+      ends = { open: new Set(), bySeq: new Map(), total: 0, more: 0, alone: [] };
       map.set(flow, ends);
     }
     const known = before !== undefined && flowOf(before) === flow;
@@ -265,8 +269,7 @@ export class PathJoiner {
     if (to === undefined) return;
     if (from.path.of === 'request' && to.path.of === 'connection') {
       // Nobody could read what came in there. If this was the only request on that connection, what is known of the connection is known of the request.
-      if (outs.total === 1 && ins.total === 1 && leaver.closed && leaver.pathCount <= 1 && !isOnlyFlow(to.path))
-        this.#link(leaver, from, to, 'tuple');
+      if (outs.total === 1 && ins.total === 1 && leaver.pathCount <= 1 && !isOnlyFlow(to.path)) this.#link(leaver, from, to, 'tuple');
       return;
     }
     if (from.path.of !== 'request' || to.path.of !== 'request' || this.#lostDuring(leaver, from.path)) return;
@@ -374,7 +377,7 @@ export class PathJoiner {
     const [only] = chain;
     if (chain.length !== 1 || only === undefined || only.path.of !== 'connection' || !isOnlyFlow(only.path)) return false;
     if (after !== undefined) return (this.#ins.get(after.id)?.more ?? 0) > 0;
-    return before !== undefined && only.path.decisions === undefined && (this.#outs.get(before.id)?.total ?? 0) > 0;
+    return before !== undefined && (this.#outs.get(before.id)?.total ?? 0) > 0;
   }
 
   /** Of a flow at which a part ends: the same connection as the other node saw it. */
@@ -387,15 +390,18 @@ export class PathJoiner {
   #candidates(out: Part, arrived: ConnectionView): string[] {
     if (out.path.of !== 'request' || arrived.other === undefined) return [];
     const flows = new Set<string>();
-    for (const into of this.#ins.get(arrived.id)?.open ?? []) {
-      const on = into.path.legs[1]?.flow;
-      if (into.path.of === 'request' && on !== undefined && mayBeOne(out.path, into.path)) flows.add(on);
+    const ins = this.#ins.get(arrived.id);
+    for (const path of [...(ins?.alone ?? []), ...[...(ins?.open ?? [])].map((into) => into.path)]) {
+      const on = path.legs[1]?.flow;
+      if (path.of === 'request' && on !== undefined && mayBeOne(out.path, path)) flows.add(on);
     }
     return [...flows];
   }
 
   #finish(part: Part): void {
     this.#waiting.delete(part);
+    const alone = part.previous === undefined ? this.#ins.get(inFlow(part.path) ?? '')?.alone : undefined;
+    if (alone !== undefined && alone.push(part.path) > ALONE_MAX) alone.shift();
     this.#unindex(part);
     this.#parts.delete(part.path.id);
     if (this.#done.size >= IDS_MAX) for (const oldest of this.#done) if (this.#done.delete(oldest)) break;
@@ -419,8 +425,8 @@ function inFlow({ legs }: PathRecord): string | undefined {
 }
 
 /** A path of one leg that no proxy's work is known of. */
-function isOnlyFlow({ of, legs, joins }: PathRecord): boolean {
-  return of === 'connection' && legs.length === 1 && joins.length === 0;
+function isOnlyFlow({ of, legs, joins, decisions }: PathRecord): boolean {
+  return of === 'connection' && legs.length === 1 && joins.length === 0 && decisions === undefined;
 }
 
 /** Is it known that it left on its last leg? */

@@ -1,0 +1,317 @@
+/** What two nodes tell, each for itself, joined: the same paths as when both are read together. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import type { FlowRecord, PathRecord } from '../../src/record/record.ts';
+import { type Arrival, crossings, halvesOf, joined, shape, shifted, toldMs, twoNodes } from './halves.ts';
+
+/** In the recording of failures, one request ran into a time-out: its place on the connection is not known, so reading both nodes together leaves it open. Method, path and time tell. */
+const OPEN_IN_WHOLE = new Set(['/slow']);
+
+function arrivalsOf(name: string): Arrival[] {
+  const { base, a, b } = halvesOf(name);
+  return [...a, ...b].map((record) => ({ record, atMs: toldMs(base, record) }));
+}
+
+function counted(paths: readonly PathRecord[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const path of paths) counts.set(shape(path), (counts.get(shape(path)) ?? 0) + 1);
+  return counts;
+}
+
+function unequal(
+  whole: readonly PathRecord[],
+  merged: readonly PathRecord[],
+): { readonly missing: PathRecord[]; readonly extra: PathRecord[] } {
+  const [inWhole, inMerged] = [counted(whole), counted(merged)];
+  return {
+    missing: whole.filter((path) => inMerged.get(shape(path)) !== inWhole.get(shape(path))),
+    extra: merged.filter((path) => inMerged.get(shape(path)) !== inWhole.get(shape(path))),
+  };
+}
+
+for (const name of twoNodes)
+  test(`${name}: the halves of both nodes make the paths of the whole, leg for leg and join for join`, () => {
+    const { base, whole } = halvesOf(name);
+    const { paths } = joined(base, arrivalsOf(name));
+    const { missing, extra } = unequal(whole, paths);
+    const explained = (path: PathRecord) => name === 'failures' && OPEN_IN_WHOLE.has(path.request?.path ?? '');
+    assert.deepEqual([missing.filter((path) => !explained(path)), extra.filter((path) => !explained(path))], [[], []]);
+    assert.ok(missing.length <= 2);
+    const places = (path: PathRecord) => path.legs.map(({ seq }) => seq);
+    for (const path of paths) {
+      const same = whole.filter((other) => shape(other) === shape(path));
+      const agrees = (other: PathRecord) =>
+        places(other).every((seq, i) => seq === undefined || places(path)[i] === undefined || seq === places(path)[i]);
+      assert.ok(explained(path) || same.some(agrees), `${path.id} lies where it lies in the whole`);
+    }
+    assert.equal(new Set(paths.map(({ id }) => id)).size, paths.length, 'each path is told once, under an id of its own');
+    assert.ok(paths.every(({ event }, i) => event === 'close' || paths[i]!.event !== 'open'));
+  });
+
+test('bookinfo and the failures have what the others need: paths over both nodes, in both directions', () => {
+  const over = twoNodes.flatMap((name) => halvesOf(name).whole).filter(({ legs }) => new Set(legs.map(({ node }) => node)).size > 1);
+  assert.ok(over.length >= 30, `at least 30 paths over both nodes are wanted, there are ${over.length}`);
+  assert.equal(new Set(over.map(({ legs }) => legs[0]!.node)).size, 2);
+});
+
+test('a path over two nodes is one record: decisions and times of both, the parent, the request as its client asked it', () => {
+  const { base, whole } = halvesOf('bookinfo');
+  const { paths } = joined(base, arrivalsOf('bookinfo'));
+  const long = paths.filter(({ legs, of }) => legs.length === 4 && of === 'request' && legs[0]!.node !== legs[3]!.node);
+  assert.ok(long.length >= 10);
+  for (const path of long) {
+    const same = whole.find((other) => shape(other) === shape(path) && other.first === path.first)!;
+    assert.deepEqual(path.decisions, same.decisions);
+    assert.deepEqual(path.latency, same.latency);
+    assert.deepEqual(path.request, same.request);
+    assert.equal(path.complete, same.complete);
+    assert.equal(path.event, 'close');
+    assert.deepEqual([path.first, path.last], [same.first, same.last]);
+  }
+});
+
+test('the parent of a path is named by the id under which the parent is told', () => {
+  const { base, whole } = halvesOf('bookinfo');
+  const { paths } = joined(base, arrivalsOf('bookinfo'));
+  const ids = new Set(paths.map(({ id }) => id));
+  const children = paths.filter(({ parent }) => parent !== undefined);
+  assert.equal(children.length, whole.filter(({ parent }) => parent !== undefined).length);
+  for (const { id, parent } of children) assert.ok(ids.has(parent!), `the parent ${parent} of ${id} is told`);
+});
+
+test('clocks that are an hour apart change nothing, and their offset is found', () => {
+  for (const name of ['bookinfo', 'failures', 'port-excluded', 'tproxy'] as const) {
+    const { base, a, b } = halvesOf(name);
+    const plain = joined(base, arrivalsOf(name));
+    for (const aheadNs of [-3_600e9, -1_234_567, 250e6, 29e9]) {
+      const arrivals = [
+        ...a.map((record) => ({ record, atMs: toldMs(base, record) })),
+        // They arrive when they happen, whatever the node's clock says.
+        ...b.map((record) => ({ record: shifted(record, base, aheadNs), atMs: toldMs(base, record) })),
+      ];
+      const { paths, joiner } = joined(base, arrivals);
+      assert.deepEqual([...counted(paths)].sort(), [...counted(plain.paths)].sort(), `${name}, clock ahead by ${aheadNs} ns`);
+      const offset = joiner.offsets.between('node-a', 'node-b');
+      assert.ok(
+        offset !== undefined && Math.abs(offset.ns - aheadNs) <= offset.errorNs,
+        `${name}: ${JSON.stringify(offset)} holds ${aheadNs}`,
+      );
+    }
+  }
+});
+
+test('in whatever order and however late within the wait the records come, the paths are the same', () => {
+  const name = 'bookinfo';
+  const { base, a, b } = halvesOf(name);
+  const wanted = [...counted(joined(base, arrivalsOf(name)).paths)].sort();
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 0, max: 900 }),
+      fc.integer({ min: 0, max: 900 }),
+      fc.array(fc.integer({ min: 0, max: 900 }), { minLength: 50, maxLength: 50 }),
+      (lateA, lateB, jitter) => {
+        const arrivals = [
+          ...a.map((record, i) => ({ record, atMs: toldMs(base, record) + lateA + jitter[i % 50]! })),
+          ...b.map((record, i) => ({ record, atMs: toldMs(base, record) + lateB + jitter[(i * 7) % 50]! })),
+        ];
+        assert.deepEqual([...counted(joined(base, arrivals, 4000).paths)].sort(), wanted);
+      },
+    ),
+    { numRuns: 60, seed: 4 },
+  );
+});
+
+test('whatever is lost on the way, no path crosses to another node that did not in the whole', () => {
+  for (const name of ['bookinfo', 'failures', 'tproxy'] as const) {
+    const { base, whole } = halvesOf(name);
+    const arrivals = arrivalsOf(name);
+    const right = new Set(whole.flatMap(crossings));
+    // The connection is the same whatever is known of the request: a crossing that ends, or begins, at it is right when the connections are.
+    const connections = new Set([...right].map((crossing) => crossing.split(' ').slice(1, 4).join(' ')));
+    const pairs = new Map(
+      whole.filter(({ of, request }) => of === 'request' && request?.id !== undefined).map((path) => [shape(path), path]),
+    );
+    assert.ok(pairs.size > 0);
+    fc.assert(
+      fc.property(fc.array(fc.nat(99), { minLength: 97, maxLength: 97 }), fc.integer({ min: 1, max: 60 }), (dice, share) => {
+        const kept = arrivals.filter((_, i) => dice[(i * 31) % 97]! >= share);
+        for (const path of joined(base, kept).paths)
+          for (const crossing of crossings(path)) {
+            assert.ok(connections.has(crossing.split(' ').slice(1, 4).join(' ')), `${crossing} is a connection of the whole`);
+            if (path.request?.path !== undefined && OPEN_IN_WHOLE.has(path.request.path)) continue;
+            const [before, , , , behind] = crossing.split(' ');
+            if (before !== '' && behind !== '') assert.ok(right.has(crossing), `${crossing} of ${path.id} was in the whole`);
+          }
+      }),
+      { numRuns: 60, seed: 5 },
+    );
+  }
+});
+
+test('two requests that share a connection and are alike stay apart when nothing tells them, with candidates', () => {
+  const { base, records } = twins();
+  const { paths } = joined(
+    base,
+    records.map((record) => ({ record, atMs: toldMs(base, record) })),
+  );
+  const asked = paths.filter(({ legs }) => legs[0]!.flow === 'down');
+  assert.equal(asked.length, 2);
+  for (const path of asked) {
+    assert.equal(path.complete, false);
+    assert.deepEqual(
+      path.legs.map(({ flow }) => flow),
+      ['down', 'up', 'in'],
+    );
+    assert.deepEqual(path.joins.at(-1), {
+      from: 2,
+      to: 2,
+      by: 'order',
+      evidence: 'ambiguous',
+      candidates: ['app'],
+      reason: 'several-upstreams',
+    });
+  }
+  const served = paths.filter(({ legs }) => legs[0]!.flow === 'up');
+  assert.deepEqual(
+    served.map(({ legs }) => legs.map(({ flow }) => flow)),
+    [
+      ['up', 'in', 'app'],
+      ['up', 'in', 'app'],
+    ],
+  );
+});
+
+test('the sequence number at which they lie tells them apart', () => {
+  const { base, records } = twins([700, 900]);
+  const { paths } = joined(
+    base,
+    records.map((record) => ({ record, atMs: toldMs(base, record) })),
+  );
+  assert.deepEqual(
+    paths.map(({ id, legs, joins }) => [id, legs.map(({ flow }) => flow).join(' '), joins[1]?.by, joins[1]?.evidence]),
+    [
+      ['b0', 'down up in app', 'tuple', 'observed'],
+      ['b1', 'down up in app', 'tuple', 'observed'],
+    ],
+  );
+});
+
+test('requests that differ in their sequence numbers are never one, were they the only ones', () => {
+  const { base, records } = twins([700, 900]);
+  const some = records.filter((record) => record.type === 'flow' || record.id === 'a0' || record.id === 'b1');
+  const { paths } = joined(
+    base,
+    some.map((record) => ({ record, atMs: toldMs(base, record) })),
+  );
+  assert.deepEqual(paths.map(({ id }) => id).sort(), ['a0', 'b1']);
+  assert.equal(paths.find(({ id }) => id === 'a0')?.joins.length, 2);
+});
+
+test('one request alone on a connection is joined by what was asked and when, unless something was lost meanwhile', () => {
+  const { base, records } = twins();
+  const some = records.filter((record) => record.type === 'flow' || record.id === 'a0' || record.id === 'b0');
+  const arrivals = some.map((record) => ({ record, atMs: toldMs(base, record) }));
+  const [path, ...rest] = joined(base, arrivals).paths;
+  assert.deepEqual(rest, []);
+  assert.deepEqual(path?.joins[1], { from: 1, to: 2, by: 'order', evidence: 'derived' });
+  assert.equal(path?.id, 'b0');
+  const lost = {
+    type: 'lost',
+    source: 'ring',
+    scope: { node: 'b' },
+    count: 3,
+    exact: true,
+    total: 3,
+    first: stamp(20),
+    last: stamp(20),
+  } as const;
+  const { paths } = joined(base, [...arrivals, { record: lost, atMs: 1 }]);
+  assert.deepEqual(paths.map(({ legs }) => legs.length).sort(), [3, 3]);
+});
+
+test('a part whose other node is silent goes after the wait as far as it is known, and no sooner', () => {
+  const { base, records } = twins([700, 900]);
+  const told: string[] = [];
+  const some = records.filter((record) => (record.type === 'flow' ? record.node === 'a' : record.id === 'a0'));
+  const { joiner } = joined(base, []);
+  assert.equal(joiner.offsets.between('a', 'b'), undefined);
+  const arrivals = some.map((record) => ({ record, atMs: 0 }));
+  const { paths } = joined(base, [...arrivals, { record: { ...(records[0] as FlowRecord), id: 'late' }, atMs: 1999 }]);
+  told.push(...paths.map(({ id }) => id));
+  assert.deepEqual(told, ['a0']);
+  assert.deepEqual(
+    paths[0]?.legs.map(({ flow }) => flow),
+    ['down', 'up'],
+  );
+});
+
+function stamp(ms: number): string {
+  return `2026-11-30T10:00:00.${String(Math.round(ms * 1e6)).padStart(9, '0')}Z`;
+}
+
+/** Two requests at once on one HTTP/2 connection from node a to node b; `seqs`: where they lie on it. */
+function twins(seqs: readonly number[] = []): {
+  readonly base: { readonly epochSeconds: number };
+  readonly records: (FlowRecord | PathRecord)[];
+} {
+  const flow = (id: string, node: string, role: FlowRecord['roles'][number], first: number, handshakeMs: number): FlowRecord => ({
+    type: 'flow',
+    id,
+    event: 'close',
+    state: 'closed',
+    node,
+    netns: node,
+    protocol: 'tcp',
+    first: stamp(first),
+    last: stamp(100),
+    source: { ip: '10.0.0.1', port: 40_000 },
+    destination: { ip: '10.0.1.1', port: 80 },
+    interfaces: ['eth0'],
+    roles: [role],
+    counters: { toDestination: { packets: 9, bytes: 900 }, toSource: { packets: 9, bytes: 900 } },
+    tcp: {
+      flags: { toDestination: 'SYN', toSource: 'SYN' },
+      isn: { toDestination: 600, toSource: 1 },
+      handshakeMs,
+      retransmissions: 0,
+      outOfOrder: 0,
+      zeroWindows: 0,
+    },
+  });
+  const path = (
+    id: string,
+    node: string,
+    from: number,
+    to: number,
+    legs: readonly (readonly [string, FlowRecord['roles'][number], (number | undefined)?])[],
+  ): PathRecord => ({
+    type: 'path',
+    id,
+    event: 'close',
+    of: 'request',
+    first: stamp(from),
+    last: stamp(to),
+    complete: true,
+    legs: legs.map(([name, role, seq]) => ({ flow: name, roles: [role], node, netns: node, ...(seq === undefined ? {} : { seq }) })),
+    joins: [{ from: 0, to: 1, by: 'order', evidence: 'derived' }],
+    request: { method: 'GET', path: '/x', status: 200 },
+  });
+  return {
+    base: { epochSeconds: Date.UTC(2026, 10, 30, 10) / 1000 },
+    records: [
+      flow('up', 'a', 'proxy-to-upstream', 1, 1),
+      flow('in', 'b', 'client-to-proxy', 1.5, 1),
+      ...[0, 1].flatMap((i) => [
+        path(`a${i}`, 'a', 10 + i, 60 + i, [
+          ['down', 'app-to-proxy'],
+          ['up', 'proxy-to-upstream', seqs[i]],
+        ]),
+        path(`b${i}`, 'b', 15 + i, 50 + i, [
+          ['in', 'client-to-proxy', seqs[i]],
+          ['app', 'proxy-to-app'],
+        ]),
+      ]),
+    ],
+  };
+}
