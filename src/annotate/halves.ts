@@ -5,12 +5,12 @@ import { SLOT_WORDS, W_OTHER_HALF } from '../flow/slot.ts';
 import { formatEndpoint, isLoopback } from '../net/address.ts';
 import type { ConntrackView } from '../world/conntrack-view.ts';
 
-/** A question half goes to loopback from elsewhere and has no answers; its answers are a one-way flow of the original tuple. */
-export function pairByConntrack(flows: NamespaceFlows, conntrack: ConntrackView): void {
+/** A question half goes to loopback from elsewhere and has no answers; its answers are a one-way flow of the original tuple. @param slots among which the halves are looked for */
+export function pairByConntrack(flows: NamespaceFlows, conntrack: ConntrackView, slots: Iterable<number> = allSlots(flows)): void {
   const { table, halves } = flows;
   const questions: number[] = [];
   const answers = new Map<string, number>();
-  for (let slot = 0; slot < table.count; slot++) {
+  for (const slot of slots) {
     if (table.words[slot * SLOT_WORDS + W_OTHER_HALF] !== -1) continue;
     const flow = readFlow(table, slot);
     if (flow.packetsToDestination > 0 && flow.packetsToSource > 0) continue;
@@ -37,4 +37,8 @@ export function pairByConntrack(flows: NamespaceFlows, conntrack: ConntrackView)
     const answer = answers.get([...keys][0]!);
     if (answer !== undefined) halves.join(slot, answer);
   }
+}
+
+function* allSlots({ table }: NamespaceFlows): Generator<number> {
+  for (let slot = 0; slot < table.count; slot++) yield slot;
 }

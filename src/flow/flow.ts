@@ -163,8 +163,8 @@ export function isAnswerHalf(table: FlowTable, slot: number): boolean {
   return other !== -1 && !isQuestion(table, slot);
 }
 
-/** The question half goes to loopback. */
-function isQuestion(table: FlowTable, slot: number): boolean {
+/** Does it go to loopback, as the question half of a redirected connection does? */
+export function isQuestion(table: FlowTable, slot: number): boolean {
   const { words } = table;
   const w = slot * SLOT_WORDS + W_ADDR_B;
   if ((words[slot * SLOT_WORDS + W_META]! & M_IPV6) === 0) return words[w + 3]! >>> 24 === 127;

@@ -7,19 +7,26 @@ import { idOf } from '../record/id.ts';
 import type { PathRecord } from '../record/record.ts';
 import type { Redaction } from '../record/redact.ts';
 
+export interface BareRequest {
+  readonly record: PathRecord;
+  /** Absent where the path is the connection itself. */
+  readonly exchange?: Exchange;
+}
+
 type Read = Exchange & { readonly request: RequestHead; readonly requestStartNs: number };
 
 /**
  * @param connection the path of the connection; it is given back alone where no request of it was read
  * @returns in the order in which the requests began
  */
-export function bareRequestPaths(connection: PathRecord, subject: Subject, redaction: Redaction): PathRecord[] {
+export function bareRequestPaths(connection: PathRecord, subject: Subject, redaction: Redaction): BareRequest[] {
   const protocol = subject.tracker?.protocol;
-  if (subject.ports.hasProxy || (protocol !== 'http1' && protocol !== 'http2')) return [connection];
+  if (subject.ports.hasProxy || (protocol !== 'http1' && protocol !== 'http2')) return [{ record: connection }];
   const read = (subject.tracker?.exchanges ?? []).filter(
-    (exchange): exchange is Read => exchange.request !== undefined && exchange.requestStartNs !== undefined,
+    (exchange): exchange is Read => exchange.request !== undefined && exchange.requestStartNs !== undefined && !exchange.settled,
   );
-  return read.length === 0 ? [connection] : read.map((exchange) => requestPath(connection, subject, exchange, redaction));
+  if (read.length === 0) return [{ record: connection }];
+  return read.map((exchange) => ({ record: requestPath(connection, subject, exchange, redaction), exchange }));
 }
 
 function requestPath(connection: PathRecord, subject: Subject, exchange: Read, redaction: Redaction): PathRecord {

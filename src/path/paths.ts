@@ -6,6 +6,7 @@
 import type { Subject } from '../annotate/subject.ts';
 import { type Observed, settle } from '../envoy/settle.ts';
 import { roundMs } from '../flow/flow-record.ts';
+import type { Exchange } from '../flow/http.ts';
 import { formatTime } from '../net/time.ts';
 import { idOf } from '../record/id.ts';
 import type { Decision, PathJoin, PathLeg, PathRecord, RequestRecord } from '../record/record.ts';
@@ -27,6 +28,8 @@ export interface FoundPath {
   /** In the order of travel; none where the path is a connection that no proxy took part in, or of which nothing more is known. */
   readonly hops: readonly Hop[];
   readonly legs: readonly Subject[];
+  /** The request, as it was read first. */
+  readonly exchange?: Exchange;
 }
 
 /**
@@ -153,7 +156,7 @@ class Assembly {
       const departure = this.#counterparts.departureOf(subject);
       if (departure !== undefined && !this.#told.has(departure.subject)) continue;
       const single = this.#single(subject);
-      for (const record of bareRequestPaths(single.record, subject, this.#redaction)) found.push({ ...single, record });
+      for (const request of bareRequestPaths(single.record, subject, this.#redaction)) found.push({ ...single, ...request });
     }
     return found;
   }
@@ -227,7 +230,8 @@ class Assembly {
     }
     for (const leg of legs) this.#told.add(leg);
     this.#leaveOpen(legs, joins);
-    return { record: this.#make(chain, legs, joins), hops: chain, legs };
+    const exchange = chain[0]!.of === 'request' ? chain[0]!.exchange : undefined;
+    return { record: this.#make(chain, legs, joins), hops: chain, legs, ...(exchange === undefined ? {} : { exchange }) };
   }
 
   /** The last leg came in to a proxy: names the connections on which it may have gone on. */

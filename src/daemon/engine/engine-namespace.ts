@@ -1,0 +1,285 @@
+/**
+ * One network namespace while it is watched: its flow table, its world, and the state of each of its flows. It is looked at at each tick: flows that changed are judged anew, flows
+ * that ended and were told are forgotten.
+ */
+import { type AnnotateContext, annotate } from '../../annotate/annotate.ts';
+import { pairByConntrack } from '../../annotate/halves.ts';
+import { findProxyPorts } from '../../annotate/proxy-ports.ts';
+import { RuleJudge } from '../../annotate/rule.ts';
+import type { Subject } from '../../annotate/subject.ts';
+import { isAnswerHalf, isQuestion, readFlow } from '../../flow/flow.ts';
+import { LoopMemory } from '../../flow/loop-memory.ts';
+import { NamespaceFlows } from '../../flow/namespace-flows.ts';
+import { D_LAST, D_PACKETS_A, D_PACKETS_B, SLOT_DOUBLES, SLOT_WORDS, W_OTHER_HALF } from '../../flow/slot.ts';
+import type { TimeBase } from '../../net/time.ts';
+import { PROBE_LINK_TYPES, ProbeFrames } from '../../source/probe-frames.ts';
+import type { World } from '../../world/world.ts';
+import { hasOpenRequest, idleLimitNs, type LiveFlow, makeLiveFlow, oldestOpenNs, restore } from './live-flow.ts';
+
+/** A flow takes part in what is joined for so long after something came on it. */
+const ACTIVE_NS = 3e9;
+/** An ended flow is kept so long, for what is still on its way (retransmitted FINs, last acknowledgements). */
+const LINGER_NS = 5e9;
+/** Requests and turns of encrypted bytes are kept so long after they ended, as places where other requests may lie. */
+const RETAIN_NS = 10e9;
+/** Flows to forget that make it worth to move the others together. */
+const FORGET_MIN = 256;
+const FORGET_EVERY_NS = 10e9;
+/** A change of the world (names above all) makes all flows be judged anew at most so often. */
+const REJUDGE_NS = 1e9;
+
+/** A world that changes. `LiveWorld` (world/live.ts) is one. */
+export interface WatchedWorld extends World {
+  /** Rises when something that connections are judged by has changed. */
+  readonly version: number;
+  /** Forgets what is not needed any more. */
+  expire(nowNs: number): void;
+}
+
+export class EngineNamespace {
+  readonly cookie: bigint;
+  readonly world: WatchedWorld;
+  /** Its captures have ended: everything is told at the next tick. */
+  closing = false;
+  /** Flows that were given up for want of room since this was last read. */
+  evicted = 0;
+  readonly #base: TimeBase;
+  readonly #flows: NamespaceFlows;
+  readonly #frames: ProbeFrames;
+  readonly #flowsMax: number;
+  #live: (LiveFlow | undefined)[] = [];
+  #context: AnnotateContext | undefined;
+  #version = -1;
+  #judgedAllNs = Number.NEGATIVE_INFINITY;
+  #forgotNs = Number.NEGATIVE_INFINITY;
+  #unfollowed = 0;
+
+  constructor(cookie: bigint, world: WatchedWorld, base: TimeBase, seed: number, flowsMax: number) {
+    this.cookie = cookie;
+    this.world = world;
+    this.#base = base;
+    this.#flowsMax = flowsMax;
+    // There may be hundreds of these: none reserves the addresses that the loop of WebAssembly wants.
+    this.#flows = new NamespaceFlows({ follow: 'all', seed, memory: new LoopMemory(true) });
+    this.#frames = new ProbeFrames(base);
+  }
+
+  /** Frames and bytes on the wire so far. */
+  get packets(): number {
+    return this.#flows.frames;
+  }
+  get bytes(): number {
+    return this.#flows.bytes;
+  }
+  get flowCount(): number {
+    return this.#flows.table.count;
+  }
+
+  /** Counts the frames of one FRAMES payload of the probe. @throws {ProbeProtocolError} */
+  observeProbeFrames(payload: Uint8Array): void {
+    for (const batch of this.#frames.read(payload)) this.#flows.observeBlock(batch, batch.count, PROBE_LINK_TYPES);
+    if (this.#flows.table.count > this.#flowsMax) this.#evict();
+  }
+
+  /** Connections whose requests could not be followed since this was last asked. */
+  takeUnfollowed(): number {
+    const more = this.#flows.unfollowed - this.#unfollowed;
+    this.#unfollowed = this.#flows.unfollowed;
+    return more;
+  }
+
+  /** Judges what changed since the last tick. */
+  look(nowNs: number): void {
+    const { table } = this.#flows;
+    this.world.expire(nowNs);
+    if (this.closing) this.#flows.finish();
+    const anew = this.#worldChanged(nowNs);
+    const { conntrack } = this.world;
+    if (conntrack !== undefined) pairByConntrack(this.#flows, conntrack, this.#unpaired());
+    for (let slot = 0; slot < table.count; slot++) {
+      const live = this.#live[slot];
+      if (isAnswerHalf(table, slot)) {
+        // It was taken for a flow of its own before its other half came.
+        if (live !== undefined) this.#live[slot] = undefined;
+        continue;
+      }
+      const packets = this.#packetsOf(slot);
+      if (live !== undefined && live.packets === packets) {
+        if (anew && live.told !== 'close') this.#judge(slot, live);
+        if (!live.ended && (this.closing || nowNs - Math.max(live.subject.flow.lastNs, live.touchedNs) > idleLimitNs(live.subject)))
+          live.ended = true;
+        continue;
+      }
+      const judged = this.#judge(slot, live);
+      judged.packets = packets;
+      judged.touchedNs = nowNs;
+      judged.ended = judged.subject.flow.ended || this.closing;
+    }
+  }
+
+  /** All flows. */
+  *flows(): Generator<LiveFlow> {
+    for (const live of this.#live) if (live !== undefined) yield live;
+  }
+
+  /** Those that take part in what is joined now, without what an earlier look at paths wrote into them. */
+  active(nowNs: number): LiveFlow[] {
+    const found: LiveFlow[] = [];
+    for (const live of this.#live) {
+      if (live === undefined || !this.#isActive(live, nowNs)) continue;
+      restore(live);
+      found.push(live);
+    }
+    return found;
+  }
+
+  /** Forgets flows that ended and were told, and what of the others is of no use any more. */
+  forget(nowNs: number): void {
+    let beforeNs = nowNs - RETAIN_NS;
+    let ended = 0;
+    for (const live of this.#live) {
+      if (live === undefined) continue;
+      beforeNs = Math.min(beforeNs, oldestOpenNs(live));
+      if (isForgettable(live, nowNs)) ended++;
+    }
+    for (const live of this.#live) if (live !== undefined && nowNs - live.touchedNs < 2 * RETAIN_NS) live.subject.tracker?.forget(beforeNs);
+    const worth = ended > Math.max(FORGET_MIN, this.flowCount / 4) || (ended > 0 && nowNs - this.#forgotNs > FORGET_EVERY_NS);
+    if (!worth) return;
+    this.#forgotNs = nowNs;
+    const keep = new Uint8Array(this.flowCount).fill(1);
+    for (const live of this.#live) if (live !== undefined && isForgettable(live, nowNs)) this.#strike(keep, live.slot);
+    this.#renumber(keep);
+  }
+
+  #isActive(live: LiveFlow, nowNs: number): boolean {
+    if (this.closing || nowNs - live.touchedNs < ACTIVE_NS) return true;
+    if (live.ended) return (!live.pathTold && live.pathCount === 0) || hasOpenRequest(live);
+    if (live.standing === 'down' || hasOpenRequest(live)) return true;
+    const { subject } = live;
+    if (subject.flow.protocolNumber !== 6) return false;
+    // What is carried as bytes stands for whatever may have been sent because of it.
+    const protocol = subject.tracker?.protocol;
+    return protocol !== 'http1' && protocol !== 'http2' && live.pathCount === 0 && live.standing === 'no';
+  }
+
+  #packetsOf(slot: number): number {
+    const { words, doubles } = this.#flows.table;
+    const d = slot * SLOT_DOUBLES;
+    const packets = doubles[d + D_PACKETS_A]! + doubles[d + D_PACKETS_B]!;
+    const other = words[slot * SLOT_WORDS + W_OTHER_HALF]!;
+    if (other === -1) return packets;
+    const o = other * SLOT_DOUBLES;
+    return packets + doubles[o + D_PACKETS_A]! + doubles[o + D_PACKETS_B]!;
+  }
+
+  /** Flows without another half that were not told yet, where any of them is the questions' half of a redirected connection. */
+  #unpaired(): number[] {
+    const { table } = this.#flows;
+    const { words } = table;
+    const fresh: number[] = [];
+    let questions = false;
+    for (let slot = 0; slot < table.count; slot++) {
+      const live = this.#live[slot];
+      const w = slot * SLOT_WORDS;
+      if ((live !== undefined && live.told !== 'no') || words[w + W_OTHER_HALF] !== -1) continue;
+      fresh.push(slot);
+      questions ||= isQuestion(table, slot);
+    }
+    return questions ? fresh : [];
+  }
+
+  #worldChanged(nowNs: number): boolean {
+    if (this.#context !== undefined && this.#version === this.world.version) return false;
+    const rules = ([4, 6] as const).flatMap((family) => this.world.rulesAt(family, nowNs) ?? []);
+    this.#context = {
+      world: this.world,
+      base: this.#base,
+      judge: new RuleJudge(),
+      ports: findProxyPorts(this.world, rules),
+      fileInterfaces: () => undefined,
+    };
+    if (nowNs - this.#judgedAllNs < REJUDGE_NS) return false;
+    this.#judgedAllNs = nowNs;
+    this.#version = this.world.version;
+    return true;
+  }
+
+  #judge(slot: number, live: LiveFlow | undefined): LiveFlow {
+    const flow = readFlow(this.#flows.table, slot);
+    const subject = annotate(flow, this.#flows.extraOf(slot), this.#flows.trackerOf(slot), this.#context!);
+    if (live === undefined) {
+      const made = makeLiveFlow(slot, subject);
+      this.#live[slot] = made;
+      return made;
+    }
+    // What was told has its name already.
+    if (live.told !== 'no' || live.pathCount > 0) subject.record.id = live.subject.record.id;
+    live.subject = live.subject.translation.tracked && !subject.translation.tracked ? refreshed(live.subject, subject) : subject;
+    live.roles = live.subject.record.roles;
+    live.envoy = live.subject.record.envoy;
+    restore(live);
+    return live;
+  }
+
+  /** Too many flows: those give way that nobody answered, then those that are idle the longest. */
+  #evict(): void {
+    const { table } = this.#flows;
+    const excess = table.count - Math.floor(this.#flowsMax * 0.75);
+    const slots: number[] = [];
+    for (let slot = 0; slot < table.count; slot++) if (!isAnswerHalf(table, slot)) slots.push(slot);
+    const oneSided = (slot: number) => {
+      const d = slot * SLOT_DOUBLES;
+      return (
+        table.words[slot * SLOT_WORDS + W_OTHER_HALF] === -1 &&
+        (table.doubles[d + D_PACKETS_A] === 0 || table.doubles[d + D_PACKETS_B] === 0)
+      );
+    };
+    const weight = slots.map((slot) => ({ slot, oneSided: oneSided(slot), lastNs: table.doubles[slot * SLOT_DOUBLES + D_LAST]! }));
+    weight.sort((a, b) => Number(b.oneSided) - Number(a.oneSided) || a.lastNs - b.lastNs);
+    const keep = new Uint8Array(table.count).fill(1);
+    for (const { slot } of weight.slice(0, excess)) {
+      this.#strike(keep, slot);
+      if (this.#live[slot]?.told !== 'close') this.evicted++;
+    }
+    this.#renumber(keep);
+  }
+
+  /** Both halves of a connection go. */
+  #strike(keep: Uint8Array, slot: number): void {
+    keep[slot] = 0;
+    const other = this.#flows.table.words[slot * SLOT_WORDS + W_OTHER_HALF]!;
+    if (other !== -1) keep[other] = 0;
+  }
+
+  #renumber(keep: Uint8Array): void {
+    const moved = this.#flows.forget(keep);
+    const live: (LiveFlow | undefined)[] = [];
+    for (const flow of this.#live) {
+      const slot = flow === undefined ? -1 : (moved[flow.slot] ?? -1);
+      if (flow === undefined || slot === -1) continue;
+      flow.slot = slot;
+      live[slot] = flow;
+    }
+    this.#live = live;
+  }
+}
+
+function isForgettable(live: LiveFlow, nowNs: number): boolean {
+  return (
+    live.told === 'close' &&
+    (live.pathTold || live.pathCount > 0) &&
+    !hasOpenRequest(live) &&
+    nowNs - Math.max(live.subject.flow.lastNs, live.touchedNs) > LINGER_NS
+  );
+}
+
+/** Conntrack forgets connections before the last of their packets came by: what was judged with it stays, what packets tell is new. */
+function refreshed(before: Subject, now: Subject): Subject {
+  const { counters, tcp, last, state, event } = now.record;
+  return {
+    ...before,
+    flow: now.flow,
+    tracker: now.tracker,
+    record: { ...before.record, counters, last, state, event, ...(tcp === undefined ? {} : { tcp }) },
+  };
+}

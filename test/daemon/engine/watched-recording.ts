@@ -1,0 +1,112 @@
+/** Plays a recording to the engine as if it happened: the frames of all namespaces in the order of time, a tick each quarter of a second of their stamps. */
+import { Engine } from '../../../src/daemon/engine/engine.ts';
+import type { EngineNamespace, WatchedWorld } from '../../../src/daemon/engine/engine-namespace.ts';
+import { KubeNames } from '../../../src/kube/names.ts';
+import { type KubeObjects, parseKubeObjects } from '../../../src/kube/objects.ts';
+import { parseRfc3339 } from '../../../src/net/time.ts';
+import type { AnyRecord } from '../../../src/record/record.ts';
+import { type Bundle, snapshotsOf } from '../../../src/source/bundle.ts';
+import { openInput } from '../../../src/source/input.ts';
+import { MergedSource } from '../../../src/source/merge.ts';
+import { expandRecording } from '../../../src/source/recording.ts';
+import { SourceBase } from '../../../src/source/source-base.ts';
+import { ConfigRoom, RecordedWorld, readingLimit, type WorldFile } from '../../../src/world/build.ts';
+
+const TICK_NS = 250e6;
+
+/** A frame as the probe sends it. */
+interface Frame {
+  readonly timeNs: number;
+  readonly namespace: number;
+  readonly payload: Uint8Array;
+}
+
+function probeFrame(epochSeconds: number, timeNs: number, wireLength: number, bytes: Uint8Array): Uint8Array {
+  const payload = new Uint8Array(16 + bytes.length);
+  const view = new DataView(payload.buffer);
+  const seconds = Math.floor(timeNs / 1e9);
+  view.setUint32(0, epochSeconds + seconds, true);
+  view.setUint32(4, timeNs - seconds * 1e9, true);
+  view.setUint32(8, bytes.length, true);
+  view.setUint32(12, wireLength, true);
+  payload.set(bytes, 16);
+  return payload;
+}
+
+/** The records that the engine gives of a recording whose captures have link type LINUX_SLL2; `end` false: the connections go on when it is over. */
+export function watch(path: string, options: { readonly linger?: number; readonly batch?: boolean } = {}): AnyRecord[] {
+  const base = new SourceBase();
+  const room = new ConfigRoom();
+  const kube: KubeObjects[] = [];
+  const names = () => known;
+  let known = new KubeNames();
+  const worlds: WatchedWorld[] = [];
+  const frames: Frame[] = [];
+  const bundles: Bundle[] = [];
+  let node = '';
+  for (const part of expandRecording(path)) {
+    const input = openInput(part, { base });
+    if (input.kind !== 'bundle') throw new TypeError(`Cannot watch "${part}": a bundle is wanted, it is a capture`);
+    const { bundle } = input;
+    const begun = bundle.manifest.begun === undefined ? undefined : parseRfc3339(bundle.manifest.begun);
+    if (begun !== undefined) base.fix(begun.seconds - 3600);
+    node = bundle.manifest.node;
+    for (const file of ['pods.json', 'services.json', 'endpointslices.json']) {
+      const bytes = bundle.readBytes(file, { absence: 'optional' });
+      if (bytes !== undefined) kube.push(parseKubeObjects(bytes, file));
+    }
+    known = new KubeNames(...kube);
+    for (const entry of bundle.manifest.namespaces) {
+      const namespace = worlds.length;
+      const snapshots = snapshotsOf(entry);
+      const files = snapshots
+        .filter(({ kind, status }) => kind !== 'packets' && kind !== 'access-log' && status !== 'failed')
+        .map(
+          (snapshot): WorldFile => ({
+            kind: snapshot.kind,
+            name: snapshot.path ?? snapshot.kind,
+            ...(snapshot.family === undefined ? {} : { family: snapshot.family }),
+            ...(snapshot.readAt === undefined ? {} : { readAt: snapshot.readAt }),
+            read: () =>
+              snapshot.path === undefined ? new Uint8Array(0) : bundle.readBytes(snapshot.path, { limit: readingLimit(snapshot.kind) }),
+          }),
+        );
+      const scope = { node, netns: entry.netns, interfaces: entry.interfaces, ...(entry.pod === undefined ? {} : { pod: entry.pod }) };
+      const world = new RecordedWorld(scope, files, names(), base, [], room);
+      worlds.push(Object.assign(world, { version: 0, expire: () => {} }));
+      const sources = snapshots.flatMap((snapshot) =>
+        snapshot.kind === 'packets' && snapshot.path !== undefined ? (bundle.openPackets(snapshot.path, { base }) ?? []) : [],
+      );
+      const source = sources.length <= 1 ? sources[0] : new MergedSource(sources);
+      for (let batch = source?.next(); batch !== undefined; batch = source?.next())
+        for (let i = 0; i < batch.count; i++) {
+          if (source!.interfaces[batch.interfaceId[i]!]!.linkType !== 276)
+            throw new TypeError(`Cannot watch "${part}": LINUX_SLL2 is wanted`);
+          const bytes = batch.bytes.subarray(batch.offset[i]!, batch.offset[i]! + batch.capturedLength[i]!);
+          frames.push({
+            timeNs: batch.timeNs[i]!,
+            namespace,
+            payload: probeFrame(base.epochSeconds, batch.timeNs[i]!, batch.wireLength[i]!, bytes),
+          });
+        }
+      source?.close();
+    }
+    bundles.push(bundle);
+  }
+  const records: AnyRecord[] = [];
+  const engine = new Engine({ node, redact: true, base, seed: 1 }, (record) => records.push(structuredClone(record)));
+  const namespaces: EngineNamespace[] = worlds.map((world, i) => engine.open(BigInt(i + 1), world));
+  frames.sort((a, b) => a.timeNs - b.timeNs);
+  let nowNs = (frames[0]?.timeNs ?? 0) + TICK_NS;
+  for (const { timeNs, namespace, payload } of frames) {
+    while (timeNs > nowNs) {
+      engine.tick(nowNs);
+      nowNs += TICK_NS;
+    }
+    namespaces[namespace]!.observeProbeFrames(payload);
+  }
+  for (const untilNs = nowNs + (options.linger ?? 0) * 1e9; nowNs <= untilNs; nowNs += TICK_NS) engine.tick(nowNs);
+  records.push(engine.finish(nowNs));
+  for (const bundle of bundles) bundle.close();
+  return records;
+}
