@@ -61,7 +61,7 @@ void Capture::take(u_char* self, const pcap_pkthdr* header, const u_char* bytes)
 }
 
 bool Capture::drain() {
-  if (fd_ < 0 || !owner_.has_room()) return false;
+  if (over() || fd_ < 0 || !owner_.has_room()) return false;
   const uint64_t before = delivered_;
   const int result = ::pcap_dispatch(handle(), -1, take, reinterpret_cast<u_char*>(this));
   if (in_batch_) owner_.outbox().end();
@@ -81,7 +81,7 @@ void Capture::count() {
 }
 
 void Capture::send_stats() {
-  if (fd_ < 0) return;
+  if (over() || fd_ < 0) return;
   count();
   reported_dropped_ = dropped_;
   Outbox& out = owner_.outbox();

@@ -173,7 +173,7 @@ void NetlinkEvents::opened(const Outcome& outcome) {
 }
 
 void NetlinkEvents::readable() {
-  if (!owner_.has_room()) return;
+  if (over() || !owner_.has_room()) return;
   alignas(nlmsghdr) static char datagram[kDatagram];
   Outbox& out = owner_.outbox();
   bool begun = false;
@@ -214,7 +214,7 @@ void NetlinkEvents::report_loss() {
 }
 
 void NetlinkEvents::tick() {
-  if (watched_ && owner_.has_room()) report_loss();
+  if (!over() && watched_ && owner_.has_room()) report_loss();
 }
 
 void NetlinkEvents::close(const Outcome& why) {
@@ -238,6 +238,7 @@ void NetlinkDump::opened(const Outcome& outcome) {
 }
 
 void NetlinkDump::readable() {
+  if (over()) return;
   alignas(nlmsghdr) static char datagram[kDatagram];
   Outbox& out = owner_.outbox();
   while (owner_.has_room()) {

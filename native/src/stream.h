@@ -50,8 +50,11 @@ class Stream : public std::enable_shared_from_this<Stream> {
   uint64_t cookie() const { return cookie_; }
 
  protected:
-  // Sends the end, and leaves the peer's list.
+  // The end was sent. What the loop had still to tell of the stream's descriptors in the same turn is for nobody.
+  bool over() const { return ended_; }
+  // Sends the end, once, and leaves the peer's list.
   void finish(const Outcome& why) {
+    if (ended_) return;
     Outbox& out = owner_.outbox();
     out.begin(Reply::End, id_);
     out.u16(static_cast<uint16_t>(why.code));

@@ -137,7 +137,7 @@ void Tool::pause(bool paused) {
 
 void Tool::pass_on(Descriptor& pipe, uint8_t channel) {
   char piece[kPiece];
-  while (owner_.has_room()) {
+  while (!over() && owner_.has_room()) {
     const ssize_t length = ::read(pipe.get(), piece, sizeof piece);
     if (length < 0 && errno == EINTR) continue;
     if (length < 0 && errno == EAGAIN) return;

@@ -71,6 +71,7 @@ void Tunnel::connected() {
 }
 
 void Tunnel::ready(uint32_t events) {
+  if (over()) return;
   if (!connected_) return connected();
   if (!waiting_.empty() && (events & EPOLLOUT) != 0 && !write()) return;
   if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0 && !read()) return;

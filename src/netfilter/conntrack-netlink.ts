@@ -5,16 +5,12 @@
  * of another kind gives `undefined`; what follows in the buffer is still read as long as the lengths hold.
  * Source: Linux include/uapi/linux/netfilter/nfnetlink_conntrack.h, nfnetlink.h, netlink.h; net/netfilter/nf_conntrack_netlink.c.
  */
-import { formatV4, formatV6 } from '../net/address.ts';
+import { NLMSG_HEADER_BYTES, netlinkAddress, netlinkAttributes } from '../net/netlink.ts';
 import type { ConntrackEvent, ConntrackEventType } from './conntrack.ts';
 import type { ConntrackEntry, Tuple } from './conntrack-entry.ts';
 import { protocolName } from './protocol-names.ts';
 
-const NLMSG_HEADER_LEN = 16;
 const NFGENMSG_LEN = 4;
-const ATTRIBUTE_HEADER_LEN = 4;
-/** Nested and byte-order flags above the type. */
-const ATTRIBUTE_TYPE_MASK = 0x3fff;
 
 const NFNL_SUBSYS_CTNETLINK = 1;
 const IPCTNL_MSG_CT_NEW = 0;
@@ -70,20 +66,6 @@ export interface NetlinkConntrack {
 
 const view = (bytes: Uint8Array) => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
-/** The attributes of a block: the last of each type. Stops at the first that is cut. */
-function attributesOf(bytes: Uint8Array, littleEndian: boolean): Attributes {
-  const found: Attributes = new Map();
-  const data = view(bytes);
-  let at = 0;
-  while (at + ATTRIBUTE_HEADER_LEN <= bytes.length) {
-    const length = data.getUint16(at, littleEndian);
-    if (length < ATTRIBUTE_HEADER_LEN || at + length > bytes.length) break;
-    found.set(data.getUint16(at + 2, littleEndian) & ATTRIBUTE_TYPE_MASK, bytes.subarray(at + ATTRIBUTE_HEADER_LEN, at + length));
-    at += (length + 3) & ~3;
-  }
-  return found;
-}
-
 function u8(bytes: Uint8Array | undefined): number | undefined {
   return bytes !== undefined && bytes.length >= 1 ? bytes[0] : undefined;
 }
@@ -100,14 +82,6 @@ function u64(bytes: Uint8Array | undefined): bigint | undefined {
   return bytes !== undefined && bytes.length >= 8 ? view(bytes).getBigUint64(0) : undefined;
 }
 
-function address(bytes: Uint8Array | undefined): string | undefined {
-  if (bytes === undefined) return undefined;
-  const data = view(bytes);
-  if (bytes.length === 4) return formatV4(data.getInt32(0));
-  if (bytes.length === 16) return formatV6(data.getInt32(0), data.getInt32(4), data.getInt32(8), data.getInt32(12));
-  return undefined;
-}
-
 interface DecodedTuple {
   tuple: Tuple;
   protocol: number;
@@ -116,12 +90,12 @@ interface DecodedTuple {
 
 function decodeTuple(bytes: Uint8Array | undefined, family: 4 | 6, littleEndian: boolean): DecodedTuple | undefined {
   if (bytes === undefined) return undefined;
-  const parts = attributesOf(bytes, littleEndian);
-  const ips = attributesOf(parts.get(CTA_TUPLE_IP) ?? new Uint8Array(), littleEndian);
-  const proto = attributesOf(parts.get(CTA_TUPLE_PROTO) ?? new Uint8Array(), littleEndian);
+  const parts = netlinkAttributes(bytes, littleEndian);
+  const ips = netlinkAttributes(parts.get(CTA_TUPLE_IP) ?? new Uint8Array(), littleEndian);
+  const proto = netlinkAttributes(parts.get(CTA_TUPLE_PROTO) ?? new Uint8Array(), littleEndian);
   const [from, to] = family === 4 ? [1, 2] : [3, 4];
-  const source = address(ips.get(from!));
-  const destination = address(ips.get(to!));
+  const source = netlinkAddress(ips.get(from!));
+  const destination = netlinkAddress(ips.get(to!));
   const protocol = u8(proto.get(1));
   if (source === undefined || destination === undefined || protocol === undefined) return undefined;
   const sport = u16(proto.get(2));
@@ -139,7 +113,7 @@ function decodeTuple(bytes: Uint8Array | undefined, family: 4 | 6, littleEndian:
 
 function countersInto(tuple: Tuple, bytes: Uint8Array | undefined, littleEndian: boolean): void {
   if (bytes === undefined) return;
-  const counters = attributesOf(bytes, littleEndian);
+  const counters = netlinkAttributes(bytes, littleEndian);
   const packets = u64(counters.get(1));
   const octets = u64(counters.get(2));
   if (packets !== undefined) tuple.packets = Number(packets);
@@ -148,11 +122,11 @@ function countersInto(tuple: Tuple, bytes: Uint8Array | undefined, littleEndian:
 
 function stateOf(bytes: Uint8Array | undefined, littleEndian: boolean): string | undefined {
   if (bytes === undefined) return undefined;
-  const info = attributesOf(bytes, littleEndian);
+  const info = netlinkAttributes(bytes, littleEndian);
   const tcp = info.get(1);
   const sctp = info.get(3);
-  if (tcp !== undefined) return tcpStates[u8(attributesOf(tcp, littleEndian).get(1)) ?? -1];
-  return sctp === undefined ? undefined : sctpStates[u8(attributesOf(sctp, littleEndian).get(1)) ?? -1];
+  if (tcp !== undefined) return tcpStates[u8(netlinkAttributes(tcp, littleEndian).get(1)) ?? -1];
+  return sctp === undefined ? undefined : sctpStates[u8(netlinkAttributes(sctp, littleEndian).get(1)) ?? -1];
 }
 
 /**
@@ -163,17 +137,17 @@ function stateOf(bytes: Uint8Array | undefined, littleEndian: boolean): string |
  * @returns `undefined` when it is cut, or no connection's message
  */
 export function decodeConntrackMessage(bytes: Uint8Array, littleEndian = true): NetlinkConntrack | undefined {
-  if (bytes.length < NLMSG_HEADER_LEN + NFGENMSG_LEN) return undefined;
+  if (bytes.length < NLMSG_HEADER_BYTES + NFGENMSG_LEN) return undefined;
   const data = view(bytes);
   const length = data.getUint32(0, littleEndian);
   const type = data.getUint16(4, littleEndian);
   const flags = data.getUint16(6, littleEndian);
-  if (length < NLMSG_HEADER_LEN + NFGENMSG_LEN || length > bytes.length || type >>> 8 !== NFNL_SUBSYS_CTNETLINK) return undefined;
+  if (length < NLMSG_HEADER_BYTES + NFGENMSG_LEN || length > bytes.length || type >>> 8 !== NFNL_SUBSYS_CTNETLINK) return undefined;
   const kind = type & 0xff;
   if (kind !== IPCTNL_MSG_CT_NEW && kind !== IPCTNL_MSG_CT_DELETE) return undefined;
-  const family = bytes[NLMSG_HEADER_LEN] === 2 ? 4 : bytes[NLMSG_HEADER_LEN] === 10 ? 6 : undefined;
+  const family = bytes[NLMSG_HEADER_BYTES] === 2 ? 4 : bytes[NLMSG_HEADER_BYTES] === 10 ? 6 : undefined;
   if (family === undefined) return undefined;
-  const found = attributesOf(bytes.subarray(NLMSG_HEADER_LEN + NFGENMSG_LEN, length), littleEndian);
+  const found = netlinkAttributes(bytes.subarray(NLMSG_HEADER_BYTES + NFGENMSG_LEN, length), littleEndian);
   const entry = entryOf(found, family, littleEndian);
   if (entry === undefined) return undefined;
   // The answer to a dump carries the port of who asked; the kernel's own events have none.
@@ -186,7 +160,7 @@ export function decodeConntrackMessage(bytes: Uint8Array, littleEndian = true): 
         ? 'NEW'
         : 'UPDATE';
   const eventNs = u64(found.get(CTA_TIMESTAMP_EVENT));
-  const startNs = u64(attributesOf(found.get(CTA_TIMESTAMP) ?? new Uint8Array(), littleEndian).get(1));
+  const startNs = u64(netlinkAttributes(found.get(CTA_TIMESTAMP) ?? new Uint8Array(), littleEndian).get(1));
   return { type: event, entry, ...(eventNs === undefined ? {} : { eventNs }), ...(startNs === undefined ? {} : { startNs }) };
 }
 
@@ -224,9 +198,9 @@ export function decodeConntrackBuffer(bytes: Uint8Array, littleEndian = true): {
   const read = { messages: [] as NetlinkConntrack[], skipped: 0 };
   const data = view(bytes);
   let at = 0;
-  while (at + NLMSG_HEADER_LEN <= bytes.length) {
+  while (at + NLMSG_HEADER_BYTES <= bytes.length) {
     const length = data.getUint32(at, littleEndian);
-    if (length < NLMSG_HEADER_LEN || at + length > bytes.length) {
+    if (length < NLMSG_HEADER_BYTES || at + length > bytes.length) {
       read.skipped++;
       break;
     }

@@ -28,6 +28,11 @@ export function protocolName(text: string): string {
   return Object.hasOwn(aliases, lower) ? aliases[lower]! : lower;
 }
 
+/** The number of a protocol as {@link protocolName} spells it; 255 (reserved) for a name that is none. */
+export function protocolNumber(name: string): number {
+  return numbers.get(name) ?? (/^\d{1,3}$/.test(name) ? Number(name) : 255);
+}
+
 export function isProtocol(text: string): boolean {
   const name = protocolName(text);
   return numbers.has(name) || (/^\d{1,3}$/.test(name) && Number(name) <= 255);

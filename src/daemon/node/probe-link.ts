@@ -433,7 +433,7 @@ export class ProbeLink {
 
   #connect(): void {
     const { place, log } = this.#options;
-    const socket = connectToProbe(place, (line) => log.warn({ probe: line }, 'the probe says'));
+    const socket = connectToProbe(place, (line) => log.warn({ line }, 'the probe says'));
     const reader = new ProbeReplyReader();
     this.#socket = socket;
     const lost = (reason: string) => {
@@ -485,8 +485,8 @@ export class ProbeLink {
     this.#hello = hello;
     this.#upSince = Date.now();
     this.#options.log.info(
-      { library: hello.library, tools: hello.tools, ringBudget: hello.ringBudget },
-      `connected to ${describeProbe(this.#options.place)}`,
+      { probe: describeProbe(this.#options.place), library: hello.library, tools: hello.tools, ringBudget: hello.ringBudget },
+      'connected to the probe',
     );
     this.#stayAlive(lost);
     for (const listener of [...this.#up]) listener(hello);
@@ -524,7 +524,7 @@ export class ProbeLink {
       const pause = Math.min(FIRST_PAUSE_MS * 2 ** this.#attempts, LONGEST_PAUSE_MS) * (0.5 + this.#random() / 2);
       // One line at the loss, and then one for each doubling: attempts go on for ever.
       if (wasUp || FIRST_PAUSE_MS * 2 ** this.#attempts <= LONGEST_PAUSE_MS)
-        log.warn({ reason, againInMs: Math.round(pause) }, `no connection to ${describeProbe(place)}`);
+        log.warn({ probe: describeProbe(place), reason, againInMs: Math.round(pause) }, 'no connection to the probe');
       this.#attempts++;
       this.#again = setTimeout(() => this.#connect(), pause);
     }

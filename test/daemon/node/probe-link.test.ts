@@ -12,7 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { describeEnd, type ProbeEnd, ProbeLinkError } from '../../../src/daemon/node/probe-end.ts';
 import { ProbeLink, type ProbeStats } from '../../../src/daemon/node/probe-link.ts';
 import { walkFrames } from '../../../src/source/probe-protocol.ts';
-import { build, inNamespace, makeNamespace, needsRoot, removeNamespace, removeNamespaces, sendDatagrams } from '../../native/namespaces.ts';
+import { build, makeNamespace, needsRoot, removeNamespace, removeNamespaces, sendDatagrams } from '../../native/namespaces.ts';
 import { startProbe, stopProbes } from '../../native/probe-client.ts';
 
 const links: ProbeLink[] = [];
