@@ -162,12 +162,12 @@ export const configSchema = v.strictObject({
       ['unix:/run/sidetrace/daemon.sock', '127.0.0.1:4280'],
     ),
     tls: group({
-      cert: v.optional(text('PEM file of the certificate and its chain; read again on SIGHUP'), ''),
-      key: v.optional(text('PEM file of the private key; read again on SIGHUP'), ''),
-      clientCa: v.optional(text('PEM file of the authorities whose client certificates are accepted; read again on SIGHUP'), ''),
+      cert: v.optional(text('PEM file of the certificate and its chain; read again when it changes'), ''),
+      key: v.optional(text('PEM file of the private key; read again when it changes'), ''),
+      clientCa: v.optional(text('PEM file of the authorities whose client certificates are accepted; read again when it changes'), ''),
     }),
     auth: group({
-      tokens: v.optional(text('file of bearer tokens and what each may do; read again on SIGHUP'), ''),
+      tokens: v.optional(text('file of bearer tokens and what each may do; read again when it changes'), ''),
       kubernetes: group({
         audience: v.optional(
           text(
