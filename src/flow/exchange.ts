@@ -93,9 +93,9 @@ export class ConnectionTracker implements StreamConsumer {
     return this.#log.takeDone();
   }
 
-  /** Forgets exchanges and turns that were settled or are of no use any more: all that ended before a moment. */
-  forget(beforeNs: number): void {
-    this.#log.forget(beforeNs);
+  /** Forgets exchanges and turns that were settled or are of no use any more: all that ended before `beforeNs`. @param settleNs what was told and ended before is settled */
+  forget(beforeNs: number, settleNs: number): void {
+    this.#log.forget(beforeNs, settleNs);
     this.#timeline?.forgetTurns(beforeNs);
   }
 

@@ -66,7 +66,9 @@ export class Exchange {
   midstream = false;
   /** Nothing will change any more. */
   done = false;
-  /** Where it went was told: it takes no part in what is joined later. */
+  /** Its path was told. */
+  told = false;
+  /** Where it went is settled: it takes no part in what is joined later. */
   settled = false;
 
   constructor(index: number, streamId: number | undefined) {
@@ -97,8 +99,14 @@ export class ExchangeLog {
     return exchange;
   }
 
-  /** Forgets settled ones that ended before a moment; the first of all stays, since it tells what the connection is for. */
-  forget(beforeNs: number): void {
+  /**
+   * Forgets settled ones that ended before a moment; the first of all stays, since it tells what the connection is for.
+   *
+   * @param settleNs told ones that ended before this are settled, sure or not
+   */
+  forget(beforeNs: number, settleNs: number): void {
+    for (const exchange of this.kept)
+      if (exchange.told && exchange.done && (exchange.responseEndNs ?? exchange.requestEndNs ?? 0) < settleNs) exchange.settled = true;
     const stays = (exchange: Exchange) =>
       exchange.index === 0 || !exchange.done || !exchange.settled || (exchange.responseEndNs ?? exchange.requestEndNs ?? 0) >= beforeNs;
     if (!this.kept.every(stays)) this.kept = this.kept.filter(stays);

@@ -14,14 +14,16 @@ import { D_LAST, D_PACKETS_A, D_PACKETS_B, SLOT_DOUBLES, SLOT_WORDS, W_OTHER_HAL
 import type { TimeBase } from '../../net/time.ts';
 import { PROBE_LINK_TYPES, ProbeFrames } from '../../source/probe-frames.ts';
 import type { World } from '../../world/world.ts';
-import { hasOpenRequest, idleLimitNs, type LiveFlow, makeLiveFlow, oldestOpenNs, restore } from './live-flow.ts';
+import { awaitsPath, hasOpenRequest, idleLimitNs, type LiveFlow, makeLiveFlow, oldestOpenNs, restore } from './live-flow.ts';
 
 /** A flow takes part in what is joined for so long after something came on it. */
-const ACTIVE_NS = 3e9;
+const ACTIVE_NS = 4e9;
 /** An ended flow is kept so long, for what is still on its way (retransmitted FINs, last acknowledgements). */
 const LINGER_NS = 5e9;
 /** Requests and turns of encrypted bytes are kept so long after they ended, as places where other requests may lie. */
 const RETAIN_NS = 10e9;
+/** Requests whose place is not sure take part so long after they ended: others are surer by them. */
+const UNSURE_NS = 3e9;
 /** Flows to forget that make it worth to move the others together. */
 const FORGET_MIN = 256;
 const FORGET_EVERY_NS = 10e9;
@@ -142,7 +144,8 @@ export class EngineNamespace {
       beforeNs = Math.min(beforeNs, oldestOpenNs(live));
       if (isForgettable(live, nowNs)) ended++;
     }
-    for (const live of this.#live) if (live !== undefined && nowNs - live.touchedNs < 2 * RETAIN_NS) live.subject.tracker?.forget(beforeNs);
+    for (const live of this.#live)
+      if (live !== undefined && nowNs - live.touchedNs < 2 * RETAIN_NS) live.subject.tracker?.forget(beforeNs, nowNs - UNSURE_NS);
     const worth = ended > Math.max(FORGET_MIN, this.flowCount / 4) || (ended > 0 && nowNs - this.#forgotNs > FORGET_EVERY_NS);
     if (!worth) return;
     this.#forgotNs = nowNs;
@@ -153,7 +156,7 @@ export class EngineNamespace {
 
   #isActive(live: LiveFlow, nowNs: number): boolean {
     if (this.closing || nowNs - live.touchedNs < ACTIVE_NS) return true;
-    if (live.ended) return (!live.pathTold && live.pathCount === 0) || hasOpenRequest(live);
+    if (live.ended) return awaitsPath(live);
     if (live.standing === 'down' || hasOpenRequest(live)) return true;
     const { subject } = live;
     if (subject.flow.protocolNumber !== 6) return false;
@@ -265,12 +268,7 @@ export class EngineNamespace {
 }
 
 function isForgettable(live: LiveFlow, nowNs: number): boolean {
-  return (
-    live.told === 'close' &&
-    (live.pathTold || live.pathCount > 0) &&
-    !hasOpenRequest(live) &&
-    nowNs - Math.max(live.subject.flow.lastNs, live.touchedNs) > LINGER_NS
-  );
+  return live.told === 'close' && !awaitsPath(live) && nowNs - Math.max(live.subject.flow.lastNs, live.touchedNs) > LINGER_NS;
 }
 
 /** Conntrack forgets connections before the last of their packets came by: what was judged with it stays, what packets tell is new. */

@@ -1,6 +1,6 @@
 /** Tells flows: when they have lasted a moment, when something about them changed, and when they ended and their paths were told. */
 import type { FlowRecord } from '../../record/record.ts';
-import { hasOpenRequest, type LiveFlow, recordOf, signatureOf } from './live-flow.ts';
+import { awaitsPath, type LiveFlow, recordOf, signatureOf } from './live-flow.ts';
 
 /** A flow whose paths could not be told by then is told without them. */
 const PATHS_WAIT_NS = 6e9;
@@ -33,7 +33,7 @@ export class FlowTeller {
     }
     if (live.ended) {
       const quietNs = nowNs - live.touchedNs;
-      const pathsTold = (live.pathTold || live.pathCount > 0) && !hasOpenRequest(live);
+      const pathsTold = !awaitsPath(live);
       if ((pathsTold && quietNs >= settleNs) || quietNs >= PATHS_WAIT_NS) this.#tell(live, 'close', nowNs);
       return;
     }

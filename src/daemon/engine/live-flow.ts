@@ -39,6 +39,8 @@ export interface LiveFlow {
   toldAs: string;
   /** Its own path (of the connection, not of a request) was told to its end. */
   pathTold: boolean;
+  /** Encrypted, with requests of which it is not known on which of these connections they went on. */
+  readonly mayGoOn: Set<string>;
   /** The other view of a connection whose requests are told where it comes to a proxy. */
   viewed: boolean;
   /** Carried as bytes and told: `down`; surely the upstream connection of such a one: `up`. */
@@ -63,6 +65,7 @@ export function makeLiveFlow(slot: number, subject: Subject): LiveFlow {
     toldPackets: 0,
     toldAs: '',
     pathTold: false,
+    mayGoOn: new Set(),
     viewed: false,
     standing: 'no',
   };
@@ -76,10 +79,15 @@ export function idleLimitNs({ flow }: Subject): number {
   return IDLE_OTHER_NS;
 }
 
+/** Is something of it still to be told as a path? */
+export function awaitsPath(live: LiveFlow): boolean {
+  return (!live.pathTold && (live.pathCount === 0 || live.mayGoOn.size > 0)) || hasOpenRequest(live);
+}
+
 /** Is a request of it read, and not yet told? */
 export function hasOpenRequest({ subject: { tracker } }: LiveFlow): boolean {
   if (tracker === undefined) return false;
-  for (const exchange of tracker.exchanges) if (!exchange.settled && exchange.request !== undefined) return true;
+  for (const exchange of tracker.exchanges) if (!exchange.told && !exchange.settled && exchange.request !== undefined) return true;
   return false;
 }
 

@@ -7,6 +7,7 @@
 import type { Subject } from '../../annotate/subject.ts';
 import type { Exchange } from '../../flow/http.ts';
 import { formatTime } from '../../net/time.ts';
+import { CANDIDATES_MAX } from '../../path/http-hops.ts';
 import type { Standing } from '../../path/namespace-hops.ts';
 import type { FoundPath } from '../../path/paths.ts';
 import type { PathRecord } from '../../record/record.ts';
@@ -21,9 +22,12 @@ const LONG_CONNECTION_NS = 2e9;
 /** After this nothing is expected to make a join surer. */
 const UNSURE_NS = 60e9;
 /** What came in from a pod of this node is held back so long for the part of its path that lies there. */
-const DEPARTURE_NS = 3e9;
+const DEPARTURE_NS = 1.5e9;
 /** The legs of a connection end one after the other. */
 const LAST_LEG_NS = 2e9;
+
+/** Connections that are remembered as those on which requests may have gone on. */
+const OPEN_MAX = 4096;
 
 interface Told {
   readonly found: FoundPath;
@@ -75,7 +79,7 @@ export class PathTeller {
   #tellOne(path: FoundPath, event: PathRecord['event'], nowNs: number, second: boolean): void {
     const { exchange } = path;
     const openId = exchange === undefined ? undefined : this.#openIds.get(exchange);
-    const { parent, ...rest } = path.record;
+    const { parent, ...rest } = this.#withOpenJoin(path);
     const record: PathRecord = {
       ...rest,
       event,
@@ -131,21 +135,37 @@ export class PathTeller {
     }
     const stays = event !== 'close' && nowNs - startOf(path) < STANDING_REQUEST_NS;
     if (stays) return;
-    if (path.exchange !== undefined) path.exchange.settled = true;
+    const lasts = event !== 'close';
+    if (path.exchange !== undefined) {
+      path.exchange.told = true;
+      if (path.hops.length === 0 || lasts) path.exchange.settled = true;
+    }
     for (const { exchange, join, place, readOn, down, up } of path.hops) {
-      if (exchange !== undefined) exchange.settled = true;
-      if (place === undefined || join === undefined || join.evidence === 'ambiguous') continue;
+      if (exchange !== undefined) exchange.told = true;
+      const sure = join === undefined || join.evidence !== 'ambiguous';
+      if (exchange !== undefined && (sure || lasts)) exchange.settled = true;
+      if (!sure && down === undefined) this.#noteOpen(join.candidates ?? [], up);
+      if (place === undefined || join === undefined || !sure) continue;
       if (place.exchange !== undefined) place.exchange.settled = true;
       else if (!place.shared) (readOn === 'down' ? up : down)?.tracker?.timeline?.settled.add(place.clientEnd);
     }
     if (event !== 'close') this.#standing.add({ found: path, record, head });
   }
 
+  /** It came in on one of these connections, and went on on `up`. */
+  #noteOpen(candidates: readonly Subject[], up: Subject | undefined): void {
+    if (up === undefined) return;
+    for (const down of candidates) {
+      const owner = this.#owners.get(down);
+      if (owner !== undefined && owner.mayGoOn.size < OPEN_MAX) owner.mayGoOn.add(up.record.id);
+    }
+  }
+
   #requestEvent(path: FoundPath, nowNs: number, all: boolean): PathRecord['event'] | undefined {
     const { exchange } = path;
-    if (exchange === undefined || exchange.settled) return undefined;
+    if (exchange === undefined || exchange.told || exchange.settled) return undefined;
     if (path.hops.length === 0 && this.#owners.get(path.legs[0]!)?.viewed === true) {
-      if (exchange.done) exchange.settled = true;
+      if (exchange.done) exchange.told = exchange.settled = true;
       return undefined;
     }
     const exchanges = [exchange, ...path.hops.flatMap((hop) => hop.exchange ?? [])];
@@ -166,13 +186,9 @@ export class PathTeller {
     const headSubject = path.hops[0]?.down ?? path.legs[0];
     const head = headSubject === undefined ? undefined : this.#owners.get(headSubject);
     if (headSubject === undefined || head === undefined || head.pathTold || head.standing !== 'no') return undefined;
-    if (head.pathCount > 0) {
-      // Its requests were told: they are its paths.
-      if (head.ended) head.pathTold = true;
-      return undefined;
-    }
     const lastNs = Math.max(...path.legs.map(({ flow }) => flow.lastNs));
     const quiet = nowNs - lastNs;
+    if (head.pathCount > 0) return this.#openEvent(path, quiet, all);
     if (all) return head.ended ? 'close' : 'update';
     if (head.ended) {
       const rest = path.legs.every((leg) => this.#hasEnded(leg)) || quiet >= LAST_LEG_NS;
@@ -185,6 +201,36 @@ export class PathTeller {
     // Of what comes in encrypted the requests may still be found.
     const settled = path.hops.length === 0 || path.hops.every((hop) => hop.up !== undefined || hop.join !== undefined);
     return age >= (sure && settled ? LONG_CONNECTION_NS : UNSURE_NS) ? 'open' : undefined;
+  }
+
+  /** Its requests were told: they are its paths. But those that could not be told apart came over it, too. */
+  #openEvent(path: FoundPath, quietNs: number, all: boolean): PathRecord['event'] | undefined {
+    const last = path.legs.at(-1);
+    const owner = last === undefined ? undefined : this.#owners.get(last);
+    if (owner === undefined || path.hops.some(({ up }) => up !== undefined)) return undefined;
+    if (all && owner.mayGoOn.size > 0 && !owner.pathTold) return owner.ended ? 'close' : 'update';
+    if (!owner.ended || quietNs < this.#settleNs) return undefined;
+    if (owner.mayGoOn.size > 0 && !owner.pathTold) return 'close';
+    for (const leg of path.legs) {
+      const own = this.#owners.get(leg);
+      if (own?.ended === true && own.mayGoOn.size === 0) own.pathTold = true;
+    }
+    return undefined;
+  }
+
+  /** Names the connections on which requests that came in on the last leg may have gone on. */
+  #withOpenJoin({ record, legs }: FoundPath): PathRecord {
+    const last = legs.at(-1);
+    const open = last === undefined ? undefined : this.#owners.get(last)?.mayGoOn;
+    if (record.of !== 'connection' || open === undefined || open.size === 0) return record;
+    const from = legs.length - 1;
+    if (record.joins.some((join) => join.from === from && join.candidates !== undefined)) return record;
+    const candidates = [...open].slice(0, CANDIDATES_MAX);
+    return {
+      ...record,
+      complete: false,
+      joins: [...record.joins, { from, to: from, by: 'order', evidence: 'ambiguous', candidates, reason: 'several-upstreams' }],
+    };
   }
 
   #hasEnded(subject: Subject | undefined): boolean {
