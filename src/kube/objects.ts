@@ -6,6 +6,7 @@
  */
 import { canonicalIp } from '../net/address.ts';
 import { JsonText, JsonTextError } from '../net/json-text.ts';
+import { parseRfc3339 } from '../net/time.ts';
 import { type JsonObject, listOf, objectOf, portOf, textMapOf, textOf } from './fields.ts';
 
 const ITEM_LIMIT = 200_000;
@@ -37,6 +38,10 @@ export interface Pod {
   readonly serviceAccount?: string;
   /** `Running`, `Succeeded`, … */
   readonly phase?: string;
+  /** When its node took it on, before its network was made. Milliseconds of the Unix epoch, whole seconds. */
+  readonly startedMs?: number;
+  /** When its deletion was asked for: no network is made for it from then on. Milliseconds of the Unix epoch, whole seconds. */
+  readonly deletedMs?: number;
   readonly labels: ReadonlyMap<string, string>;
   readonly annotations: ReadonlyMap<string, string>;
   /** The controlling owner. */
@@ -116,6 +121,18 @@ function ipsOf(values: readonly unknown[]): string[] {
 
 const fieldsOf = (values: unknown, field: string) => listOf(values, LIST_LIMIT).map((value) => objectOf(value)[field]);
 
+function timeMsOf(value: unknown): number | undefined {
+  const at = parseRfc3339(textOf(value) ?? '');
+  return at === undefined ? undefined : at.seconds * 1000 + Math.floor(at.nanoseconds / 1e6);
+}
+
+/** `deletionTimestamp` is when the grace period is over. Source: Kubernetes meta/v1 ObjectMeta. */
+function deletedMsOf(metadata: JsonObject): number | undefined {
+  const over = timeMsOf(metadata.deletionTimestamp);
+  const grace = metadata.deletionGracePeriodSeconds;
+  return over === undefined ? undefined : over - (typeof grace === 'number' && grace > 0 ? grace * 1000 : 0);
+}
+
 function podOf(namespace: string, name: string, item: JsonObject): Pod {
   const metadata = objectOf(item.metadata);
   const spec = objectOf(item.spec);
@@ -145,6 +162,8 @@ function podOf(namespace: string, name: string, item: JsonObject): Pod {
     ...maybe('node', textOf(spec.nodeName)),
     ...maybe('serviceAccount', textOf(spec.serviceAccountName)),
     ...maybe('phase', textOf(status.phase)),
+    ...maybe('startedMs', timeMsOf(status.startTime)),
+    ...maybe('deletedMs', deletedMsOf(metadata)),
     ...maybe('owner', ownerKind === undefined || ownerName === undefined ? undefined : { kind: ownerKind, name: ownerName }),
   };
 }
@@ -206,6 +225,25 @@ function sliceOf(namespace: string, name: string, item: JsonObject): EndpointSli
   };
 }
 
+export type KubeKind = 'Pod' | 'Service' | 'EndpointSlice';
+
+/** One object as a field of another text held it (an item of a list, the object of a watch event); `undefined` when it has no name. */
+export function readKubeObject(kind: 'Pod', value: unknown): Pod | undefined;
+export function readKubeObject(kind: 'Service', value: unknown): Service | undefined;
+export function readKubeObject(kind: 'EndpointSlice', value: unknown): EndpointSlice | undefined;
+export function readKubeObject(kind: KubeKind, value: unknown): Pod | Service | EndpointSlice | undefined {
+  const item = objectOf(value);
+  const metadata = objectOf(item.metadata);
+  const name = textOf(metadata.name);
+  if (name === undefined) return undefined;
+  const read = kind === 'Pod' ? podOf : kind === 'Service' ? serviceOf : sliceOf;
+  return read(textOf(metadata.namespace) ?? 'default', name, item);
+}
+
+function pushKnown<T>(list: T[], item: T | undefined): void {
+  if (item !== undefined) list.push(item);
+}
+
 /** Bounds of a list: its items are at depth 3, `{"items": [{…}]}`. */
 const ITEM_DEPTH = 3;
 const WORD_LENGTH = 1024;
@@ -249,14 +287,10 @@ export function parseKubeObjects(json: string | Uint8Array, path: string): KubeO
     if (++count > ITEM_LIMIT) throw new KubeSyntaxError(path, `at most ${ITEM_LIMIT} items are wanted, there are more`);
     if (text.kind(at) !== 'object') continue;
     const item = objectOf(text.build(at));
-    const metadata = objectOf(item.metadata);
-    const name = textOf(metadata.name);
-    if (name === undefined) continue;
-    const namespace = textOf(metadata.namespace) ?? 'default';
     const own = textOf(item.kind) ?? itemKind;
-    if (own === 'Pod') pods.push(podOf(namespace, name, item));
-    else if (own === 'Service') services.push(serviceOf(namespace, name, item));
-    else if (own === 'EndpointSlice') endpointSlices.push(sliceOf(namespace, name, item));
+    if (own === 'Pod') pushKnown(pods, readKubeObject(own, item));
+    else if (own === 'Service') pushKnown(services, readKubeObject(own, item));
+    else if (own === 'EndpointSlice') pushKnown(endpointSlices, readKubeObject(own, item));
   }
   return { pods, services, endpointSlices };
 }

@@ -1,0 +1,328 @@
+/**
+ * Requests to the API server: JSON over HTTPS, connections kept, everything bounded in length and time; no redirects, no compression.
+ *
+ * Token, CA and client certificate are read again for each request, since they are renewed in place (a kubelet renews tokens at 80 % of their life).
+ * Source: Kubernetes API concepts; RFC 9110.
+ */
+import { readFile, stat } from 'node:fs/promises';
+import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
+import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { objectOf, textOf } from '../../kube/fields.ts';
+import type { KubeCluster, Material } from './kubeconfig.ts';
+import { LineSplitter } from './line-splitter.ts';
+
+/** The API server did not give what was asked for. */
+export class KubeApiError extends Error {
+  override readonly name = 'KubeApiError';
+  /** Absent: there was no answer that could be read. */
+  readonly status?: number;
+  /** As the server wishes, milliseconds. */
+  readonly retryAfterMs?: number;
+  /** Was it a connection of an earlier request that ended before an answer came? */
+  onKeptConnection = false;
+
+  constructor(message: string, status?: number, retryAfterMs?: number) {
+    super(message);
+    if (status !== undefined) this.status = status;
+    if (retryAfterMs !== undefined) this.retryAfterMs = retryAfterMs;
+  }
+}
+
+export interface KubeApiTimes {
+  /** Until the head of the answer is there. Milliseconds, as all of these. */
+  readonly head: number;
+  /** Between two parts of a body. */
+  readonly idle: number;
+  readonly whole: number;
+  /** Between two lines of a watch; bookmarks come about once a minute. */
+  readonly watchIdle: number;
+}
+
+export const defaultTimes: KubeApiTimes = { head: 15_000, idle: 10_000, whole: 60_000, watchIdle: 150_000 };
+
+const MAX_MATERIAL = 1024 * 1024;
+const MAX_BODY = 64 * 1024 * 1024;
+const MAX_ERROR_BODY = 64 * 1024;
+/** An object in etcd has at most 1.5 MiB; with its fields managed by others and as JSON, more. */
+const MAX_LINE = 16 * 1024 * 1024;
+const MAX_HEAD = 16 * 1024;
+const MAX_SOCKETS = 16;
+const MAX_RETRY_AFTER_MS = 60_000;
+
+interface Credentials {
+  readonly token: string | undefined;
+  readonly tls: { readonly ca: string | undefined; readonly cert: string | undefined; readonly key: string | undefined };
+}
+
+async function read(material: Material | undefined, what: string): Promise<string | undefined> {
+  if (material === undefined) return undefined;
+  if ('text' in material) return material.text;
+  try {
+    const { size } = await stat(material.file);
+    if (size > MAX_MATERIAL)
+      throw new KubeApiError(`Cannot read ${what} "${material.file}": at most ${MAX_MATERIAL} bytes are wanted, it has ${size}`);
+    return await readFile(material.file, 'utf8');
+  } catch (error) {
+    if (error instanceof KubeApiError) throw error;
+    throw new KubeApiError(`Cannot read ${what} "${material.file}": ${(error as NodeJS.ErrnoException).code ?? String(error)}`);
+  }
+}
+
+function retryAfter(message: IncomingMessage): number | undefined {
+  const seconds = Number(message.headers['retry-after']);
+  return Number.isFinite(seconds) && seconds >= 0 ? Math.min(seconds * 1000, MAX_RETRY_AFTER_MS) : undefined;
+}
+
+/** What a Status object says; of other texts the beginning. */
+function words(body: Buffer): string {
+  const text = body.toString('utf8');
+  try {
+    const { message } = objectOf(JSON.parse(text));
+    if (textOf(message) !== undefined) return String(message).slice(0, 400);
+  } catch {}
+  return text.slice(0, 200);
+}
+
+/** An answer whose head is there. */
+interface Answer {
+  readonly message: IncomingMessage;
+  /** Ends everything. */
+  abort(reason: KubeApiError): void;
+}
+
+export class KubeApi {
+  readonly cluster: KubeCluster;
+  readonly #times: KubeApiTimes;
+  #agent: HttpAgent | HttpsAgent | undefined;
+  #tls = '';
+  #closed = false;
+  readonly #open = new Set<(reason: KubeApiError) => void>();
+
+  constructor(cluster: KubeCluster, times: Partial<KubeApiTimes> = {}) {
+    this.cluster = cluster;
+    this.#times = { ...defaultTimes, ...times };
+  }
+
+  /** @param path with query @throws {KubeApiError} */
+  get(path: string, signal?: AbortSignal): Promise<{ value: unknown; length: number }> {
+    return this.#json('GET', path, undefined, signal);
+  }
+
+  /** @throws {KubeApiError} */
+  async post(path: string, body: unknown, signal?: AbortSignal): Promise<unknown> {
+    return (await this.#json('POST', path, JSON.stringify(body), signal)).value;
+  }
+
+  /**
+   * Follows a watch until the server ends it.
+   *
+   * @param onLine one event, its bytes valid until it returns; what it throws ends the watch
+   * @param onOpen the server has taken the watch
+   * @throws {KubeApiError}
+   */
+  async watch(path: string, onOpen: () => void, onLine: (line: Buffer) => void, signal: AbortSignal): Promise<void> {
+    const answer = await this.#send('GET', path, undefined, signal);
+    const { message } = answer;
+    if (message.statusCode !== 200) throw await this.#refusal(answer, 'GET', path);
+    onOpen();
+    const splitter = new LineSplitter(MAX_LINE);
+    await this.#consume(answer, path, Number.POSITIVE_INFINITY, this.#times.watchIdle, (chunk) => {
+      if (!splitter.add(chunk, onLine))
+        throw new KubeApiError(`Cannot follow ${this.#place(path)}: at most ${MAX_LINE} bytes of one event are wanted, there are more`);
+    });
+  }
+
+  /** Ends what is under way; further requests are refused. */
+  close(): void {
+    this.#closed = true;
+    for (const abort of [...this.#open]) abort(new KubeApiError('Cannot ask the API server: it was closed here'));
+    this.#agent?.destroy();
+  }
+
+  #place(path: string): string {
+    return `${this.cluster.server}${path.split('?')[0]}`;
+  }
+
+  async #json(
+    method: 'GET' | 'POST',
+    path: string,
+    body: string | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<{ value: unknown; length: number }> {
+    const answer = await this.#send(method, path, body, signal);
+    const status = answer.message.statusCode ?? 0;
+    if (status < 200 || status > 299) throw await this.#refusal(answer, method, path);
+    const bytes = await this.#body(answer, path, MAX_BODY);
+    try {
+      return { value: JSON.parse(bytes.toString('utf8')), length: bytes.length };
+    } catch {
+      throw new KubeApiError(`Cannot read ${this.#place(path)}: JSON is wanted, ${JSON.stringify(bytes.toString('utf8', 0, 80))} is there`);
+    }
+  }
+
+  async #refusal(answer: Answer, method: string, path: string): Promise<KubeApiError> {
+    const status = answer.message.statusCode ?? 0;
+    const wait = retryAfter(answer.message);
+    const body = status >= 300 && status < 400 ? undefined : await this.#body(answer, path, MAX_ERROR_BODY).catch(() => undefined);
+    answer.abort(new KubeApiError('refused'));
+    const said = status >= 300 && status < 400 ? 'redirects are not followed' : words(body ?? Buffer.alloc(0));
+    return new KubeApiError(`Cannot ${method} ${this.#place(path)}: ${status}${said === '' ? '' : `, ${said}`}`, status, wait);
+  }
+
+  async #body(answer: Answer, path: string, limit: number): Promise<Buffer> {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    await this.#consume(answer, path, this.#times.whole, this.#times.idle, (chunk) => {
+      length += chunk.length;
+      if (length > limit) throw new KubeApiError(`Cannot read ${this.#place(path)}: at most ${limit} bytes are wanted, there are more`);
+      chunks.push(chunk);
+    });
+    return Buffer.concat(chunks, length);
+  }
+
+  /** Hands out a body as it comes. Ends at its end; fails when it is cut, or rests for too long. */
+  #consume({ message, abort }: Answer, path: string, wholeMs: number, idleMs: number, take: (chunk: Buffer) => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const late = (what: string, ms: number) =>
+        abort(new KubeApiError(`Cannot read ${this.#place(path)}: ${what} is wanted within ${ms} ms`));
+      let idle = setTimeout(late, idleMs, 'more of it', idleMs);
+      const whole = wholeMs === Number.POSITIVE_INFINITY ? undefined : setTimeout(late, wholeMs, 'all of it', wholeMs);
+      const end = (error?: unknown) => {
+        clearTimeout(idle);
+        clearTimeout(whole);
+        if (error === undefined) resolve();
+        else reject(error);
+      };
+      message.on('data', (chunk: Buffer) => {
+        clearTimeout(idle);
+        idle = setTimeout(late, idleMs, 'more of it', idleMs);
+        try {
+          take(chunk);
+        } catch (error) {
+          end(error);
+          abort(error instanceof KubeApiError ? error : new KubeApiError(String(error)));
+        }
+      });
+      message.on('end', () => end(message.complete ? undefined : new KubeApiError(`Cannot read ${this.#place(path)}: it was cut`)));
+      message.on('error', (error) =>
+        end(error instanceof KubeApiError ? error : new KubeApiError(`Cannot read ${this.#place(path)}: ${error.message}`)),
+      );
+      message.on('close', () => end(new KubeApiError(`Cannot read ${this.#place(path)}: it was cut`)));
+    });
+  }
+
+  /** Sends it, once more with what the files hold now where the server does not know the credentials. */
+  async #send(method: 'GET' | 'POST', path: string, body: string | undefined, signal: AbortSignal | undefined): Promise<Answer> {
+    const credentials = await this.#credentials();
+    const answer = await this.#request(method, path, body, credentials, signal).catch((error: unknown) => {
+      // A kept connection may end while a request is on its way; all that is sent here may be sent twice.
+      if (error instanceof KubeApiError && error.onKeptConnection) return this.#request(method, path, body, credentials, signal);
+      throw error;
+    });
+    if (answer.message.statusCode !== 401 || credentials.token === undefined) return answer;
+    // A token may be renewed between the reading and the request.
+    await sleep(20);
+    const renewed = await this.#credentials();
+    if (renewed.token === credentials.token) return answer;
+    answer.abort(new KubeApiError('asked again'));
+    return this.#request(method, path, body, renewed, signal);
+  }
+
+  async #credentials(): Promise<Credentials> {
+    const { ca, token, certificate } = this.cluster;
+    const [readCa, readToken, cert, key] = await Promise.all([
+      read(ca, 'the CA'),
+      read(token, 'the token'),
+      read(certificate?.chain, 'the client certificate'),
+      read(certificate?.key, "the client certificate's key"),
+    ]);
+    return { token: readToken?.trim(), tls: { ca: readCa, cert, key } };
+  }
+
+  #agentFor({ tls }: Credentials): HttpAgent | HttpsAgent {
+    const same = JSON.stringify(tls);
+    if (this.#agent !== undefined && this.#tls === same) return this.#agent;
+    // What runs over the former one may end; a destroyed agent would cut it.
+    const { insecure, serverName, server } = this.cluster;
+    const kept = { keepAlive: true, keepAliveMsecs: 15_000, maxSockets: MAX_SOCKETS, timeout: this.#times.watchIdle };
+    this.#agent = server.startsWith('http:')
+      ? new HttpAgent(kept)
+      : new HttpsAgent({
+          ...kept,
+          minVersion: 'TLSv1.2',
+          rejectUnauthorized: !insecure,
+          ...(tls.ca === undefined ? {} : { ca: tls.ca }),
+          ...(tls.cert === undefined ? {} : { cert: tls.cert }),
+          ...(tls.key === undefined ? {} : { key: tls.key }),
+          ...(serverName === undefined ? {} : { servername: serverName }),
+        });
+    this.#tls = same;
+    return this.#agent;
+  }
+
+  #request(
+    method: string,
+    path: string,
+    body: string | undefined,
+    credentials: Credentials,
+    signal: AbortSignal | undefined,
+  ): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const fault = (state: string) => new KubeApiError(`Cannot ${method} ${this.#place(path)}: ${state}`);
+      if (this.#closed || signal?.aborted === true) {
+        reject(fault('it was closed here'));
+        return;
+      }
+      const { server } = this.cluster;
+      const send = server.startsWith('http:') ? requestHttp : requestHttps;
+      const request = send(`${server}${path}`, {
+        method,
+        agent: this.#agentFor(credentials) as HttpsAgent,
+        maxHeaderSize: MAX_HEAD,
+        headers: {
+          accept: 'application/json',
+          'accept-encoding': 'identity',
+          'user-agent': 'sidetrace',
+          ...(credentials.token === undefined ? {} : { authorization: `Bearer ${credentials.token}` }),
+          ...(body === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }),
+        },
+      });
+      let message: IncomingMessage | undefined;
+      const abort = (reason: KubeApiError) => {
+        if (message === undefined) request.destroy(reason);
+        else message.destroy(reason);
+      };
+      const cancelled = () => abort(fault('it was closed here'));
+      const head = setTimeout(() => abort(fault(`an answer is wanted within ${this.#times.head} ms`)), this.#times.head);
+      this.#open.add(abort);
+      signal?.addEventListener('abort', cancelled, { once: true });
+      request.on('response', (given) => {
+        clearTimeout(head);
+        message = given;
+        // Someone must listen, or an error ends the process; #consume does, unless nobody reads the body.
+        given.on('error', () => {});
+        const encoding = given.headers['content-encoding'];
+        if (encoding !== undefined && encoding !== 'identity') {
+          const error = fault(`the answer must not be packed, it is ${JSON.stringify(encoding).slice(0, 80)}`);
+          given.destroy();
+          reject(error);
+          return;
+        }
+        resolve({ message: given, abort });
+      });
+      request.on('error', (error) => {
+        const told = error instanceof KubeApiError ? error : fault(error.message);
+        told.onKeptConnection = !(error instanceof KubeApiError) && request.reusedSocket && message === undefined;
+        reject(told);
+      });
+      request.on('close', () => {
+        clearTimeout(head);
+        this.#open.delete(abort);
+        signal?.removeEventListener('abort', cancelled);
+        reject(fault('the connection was closed'));
+      });
+      request.end(body);
+    });
+  }
+}
