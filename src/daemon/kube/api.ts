@@ -48,6 +48,9 @@ const MAX_ERROR_BODY = 64 * 1024;
 const MAX_LINE = 16 * 1024 * 1024;
 const MAX_HEAD = 16 * 1024;
 const MAX_SOCKETS = 16;
+/** With credentials that are others each time. */
+const MAX_TRIES = 3;
+const RENEWAL_MS = 20;
 const MAX_RETRY_AFTER_MS = 60_000;
 
 interface Credentials {
@@ -212,21 +215,23 @@ export class KubeApi {
     });
   }
 
-  /** Sends it, once more with what the files hold now where the server does not know the credentials. */
+  /** Sends it, again with what the files hold now where the server does not know the credentials. */
   async #send(method: 'GET' | 'POST', path: string, body: string | undefined, signal: AbortSignal | undefined): Promise<Answer> {
-    const credentials = await this.#credentials();
-    const answer = await this.#request(method, path, body, credentials, signal).catch((error: unknown) => {
-      // A kept connection may end while a request is on its way; all that is sent here may be sent twice.
-      if (error instanceof KubeApiError && error.onKeptConnection) return this.#request(method, path, body, credentials, signal);
-      throw error;
-    });
-    if (answer.message.statusCode !== 401 || credentials.token === undefined) return answer;
-    // A token may be renewed between the reading and the request.
-    await sleep(20);
-    const renewed = await this.#credentials();
-    if (renewed.token === credentials.token) return answer;
-    answer.abort(new KubeApiError('asked again'));
-    return this.#request(method, path, body, renewed, signal);
+    let credentials = await this.#credentials();
+    for (let tries = 1; ; tries++) {
+      const answer = await this.#request(method, path, body, credentials, signal).catch((error: unknown) => {
+        // A kept connection may end while a request is on its way; all that is sent here may be sent twice.
+        if (error instanceof KubeApiError && error.onKeptConnection) return this.#request(method, path, body, credentials, signal);
+        throw error;
+      });
+      if (answer.message.statusCode !== 401 || credentials.token === undefined || tries === MAX_TRIES) return answer;
+      // A token may be renewed between the reading and the request.
+      await sleep(RENEWAL_MS);
+      const renewed = await this.#credentials();
+      if (renewed.token === credentials.token) return answer;
+      answer.abort(new KubeApiError('asked again'));
+      credentials = renewed;
+    }
   }
 
   async #credentials(): Promise<Credentials> {

@@ -2,10 +2,10 @@
 import { readFile, stat } from 'node:fs/promises';
 import { parseAllDocuments } from 'yaml';
 import { KubeNames } from '../../kube/names.ts';
-import { type KubeObjects, type Pod, parseKubeObjects } from '../../kube/objects.ts';
+import { type KubeObjects, parseKubeObjects } from '../../kube/objects.ts';
 import type { ListWatchOptions } from './list-watch.ts';
 import { Listeners } from './listeners.ts';
-import { findPodByAddress } from './pod-by-address.ts';
+import { findPodByAddress, type OwnPod } from './pod-by-address.ts';
 import type { KubeSource, KubeView } from './source.ts';
 
 export interface KubeFilesOptions {
@@ -59,7 +59,7 @@ export class KubeFiles implements KubeSource {
   #faultySinceMs: number | undefined;
   #readAtMs = Number.NaN;
   #names = new KubeNames();
-  #own: readonly Pod[] = [];
+  #own: readonly OwnPod[] = [];
   #timer: NodeJS.Timeout | undefined;
   #reading: Promise<void> | undefined;
 
@@ -70,7 +70,8 @@ export class KubeFiles implements KubeSource {
       get names() {
         return own.#names;
       },
-      podByAddress: (ip, bornMs) => findPodByAddress(own.#own, ip, bornMs, own.#readAtMs),
+      podByAddress: (ip, bornMs) =>
+        findPodByAddress(own.#own, ip, bornMs, { heardMs: own.#readAtMs, followedSinceMs: Number.POSITIVE_INFINITY }),
       get synced() {
         return own.#files.size === options.paths.length;
       },
@@ -121,7 +122,7 @@ export class KubeFiles implements KubeSource {
     if (!different) return;
     this.#names = new KubeNames(...[...this.#files.values()].flatMap(({ objects }) => objects));
     const { node } = this.#options;
-    this.#own = this.#names.pods.filter((pod) => node === undefined || pod.node === undefined || pod.node === node);
+    this.#own = this.#names.pods.filter((pod) => node === undefined || pod.node === undefined || pod.node === node).map((pod) => ({ pod }));
     this.#listeners.tell();
   }
 

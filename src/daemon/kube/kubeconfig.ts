@@ -6,7 +6,7 @@
  */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { delimiter, dirname, resolve } from 'node:path';
-import { parse as parseYaml } from 'yaml';
+import { parseDocument } from 'yaml';
 import { type JsonObject, listOf, objectOf } from '../../kube/fields.ts';
 import { canonicalIp, isLoopback } from '../../net/address.ts';
 
@@ -71,7 +71,9 @@ function readFile(path: string): JsonObject {
   }
   let value: unknown;
   try {
-    value = parseYaml(content, { logLevel: 'silent' });
+    const document = parseDocument(content, { logLevel: 'silent' });
+    if (document.errors[0] !== undefined) throw document.errors[0];
+    value = document.toJS();
   } catch (error) {
     refuse(what, `YAML or JSON is wanted, ${String((error as Error).message).split('\n')[0]}`);
   }

@@ -38,6 +38,8 @@ export interface ListWatchState {
   readonly reason?: string;
   /** When the server last said anything, be it that nothing is new; NaN: never. */
   readonly heardMs: number;
+  /** When the watch was last opened; NaN: never. */
+  readonly openedMs: number;
   readonly objects: number;
   readonly lists: number;
   readonly watches: number;
@@ -85,6 +87,7 @@ export class ListWatch<T> {
   #staleSinceMs: number | undefined;
   #reason: string | undefined;
   #heardMs = Number.NaN;
+  #openedMs = Number.NaN;
   #failures = 0;
   #lists = 0;
   #watches = 0;
@@ -106,6 +109,7 @@ export class ListWatch<T> {
       path: this.#options.path,
       synced: this.#synced,
       heardMs: this.#heardMs,
+      openedMs: this.#openedMs,
       objects: this.#objects.size,
       lists: this.#lists,
       watches: this.#watches,
@@ -178,6 +182,7 @@ export class ListWatch<T> {
   async #list(): Promise<string> {
     const { api, pageSize } = this.#options;
     const found = new Map<string, T>();
+    const begunMs = this.#now();
     let limit = pageSize ?? FIRST_PAGE;
     let token = '';
     let version = '';
@@ -185,7 +190,6 @@ export class ListWatch<T> {
     do {
       const url = this.#url({ limit: String(limit), ...(token === '' ? {} : { continue: token }) });
       const { value, length } = await api.get(url, this.#stopped.signal);
-      this.#heardMs = this.#now();
       const page = objectOf(value);
       const metadata = objectOf(page.metadata);
       const items = listOf(page.items, MAX_OBJECTS);
@@ -201,6 +205,8 @@ export class ListWatch<T> {
         throw new KubeApiError(`Cannot keep ${this.#options.path}: at most ${MAX_OBJECTS} objects are wanted, there are more`);
     } while (token !== '');
     this.#objects = found;
+    // All pages show the state of the first one.
+    this.#heardMs = begunMs;
     this.#synced = true;
     this.#options.onChange(undefined);
     return version;
@@ -224,7 +230,7 @@ export class ListWatch<T> {
     const url = this.#url({ watch: '1', allowWatchBookmarks: 'true', resourceVersion: from, timeoutSeconds: String(seconds) });
     const opened = () => {
       if (this.#staleSinceMs !== undefined) this.#options.log('info', 'objects are followed again', { path: this.#options.path });
-      this.#heardMs = this.#now();
+      this.#openedMs = this.#now();
       this.#staleSinceMs = undefined;
       this.#reason = undefined;
     };

@@ -9,7 +9,7 @@ import type { KubeApi } from './api.ts';
 import type { BackOff } from './back-off.ts';
 import { ListWatch, type ListWatchOptions, type ListWatchState } from './list-watch.ts';
 import { Listeners } from './listeners.ts';
-import { findPodByAddress } from './pod-by-address.ts';
+import { findPodByAddress, type OwnPod } from './pod-by-address.ts';
 import type { KubeSource, KubeView } from './source.ts';
 
 export interface KubeWatchOptions {
@@ -48,7 +48,7 @@ export class KubeWatch implements KubeSource {
   readonly #node: string;
   readonly #listeners = new Listeners();
   readonly #now: () => number;
-  #own = new Map<string, Pod>();
+  #own = new Map<string, OwnPod>();
   #names = new KubeNames();
   #timer: NodeJS.Timeout | undefined;
   #builtMs = Number.NEGATIVE_INFINITY;
@@ -96,7 +96,10 @@ export class KubeWatch implements KubeSource {
       get names() {
         return own.#names;
       },
-      podByAddress: (ip, bornMs) => findPodByAddress(own.#own.values(), ip, bornMs, own.#pods.state.heardMs),
+      podByAddress: (ip, bornMs) => {
+        const { heardMs, openedMs } = own.#pods.state;
+        return findPodByAddress(own.#own.values(), ip, bornMs, { heardMs, followedSinceMs: openedMs });
+      },
       get synced() {
         return own.#parts().every(({ synced }) => synced);
       },
@@ -131,20 +134,25 @@ export class KubeWatch implements KubeSource {
 
   #podChanged(key: string | undefined): void {
     const former = this.#own;
-    const own = key === undefined ? new Map<string, Pod>() : former;
+    const own = key === undefined ? new Map<string, OwnPod>() : former;
     const changed = key === undefined ? this.#pods.objects : new Map([[key, this.#pods.objects.get(key)]]);
     for (const [name, pod] of changed)
-      if (pod?.node === this.#node) own.set(name, this.#deletionAsSeen(pod, former.get(name)));
+      if (pod?.node === this.#node) own.set(name, this.#asSeen(pod, former.get(name), key === undefined));
       else own.delete(name);
     this.#own = own;
     this.#changed();
   }
 
-  /** The API server's clock may be ahead of ours: a deletion was asked for before we heard of it. */
-  #deletionAsSeen(pod: Pod, former: Pod | undefined): Pod {
-    if (pod.deletedMs === undefined) return pod;
-    const seen = former?.uid === pod.uid ? former?.deletedMs : undefined;
-    return { ...pod, deletedMs: Math.min(pod.deletedMs, seen ?? Number.POSITIVE_INFINITY, this.#now()) };
+  #asSeen(given: Pod, former: OwnPod | undefined, listed: boolean): OwnPod {
+    const same = former?.pod.uid === given.uid ? former : undefined;
+    const seenMs = same !== undefined ? same.seenMs : listed ? undefined : this.#now();
+    // The API server's clock may be ahead of ours: a deletion was asked for before we heard of it.
+    const deletedMs =
+      given.deletedMs === undefined ? undefined : Math.min(given.deletedMs, same?.pod.deletedMs ?? Number.POSITIVE_INFINITY, this.#now());
+    return {
+      pod: deletedMs === undefined ? given : { ...given, deletedMs },
+      ...(seenMs === undefined ? {} : { seenMs }),
+    };
   }
 
   #changed(): void {
