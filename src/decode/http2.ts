@@ -88,6 +88,13 @@ function fitsHeader(type: number, flags: number, length: number, streamId: numbe
   }
 }
 
+/** Does a server that speaks first begin with these bytes? Its preface is a SETTINGS frame. Source: RFC 9113 section 3.4. */
+export function looksLikeHttp2ServerPreface(bytes: Uint8Array, start: number, end: number): boolean {
+  if (end - start < HTTP2_FRAME_HEADER_LEN) return false;
+  const length = (bytes[start]! << 16) | (bytes[start + 1]! << 8) | bytes[start + 2]!;
+  return bytes[start + 3] === SETTINGS && bytes[start + 4] === 0 && fitsHeader(SETTINGS, 0, length, uint32(bytes, start + 5));
+}
+
 /**
  * Is `[start, end)` a row of whole, well-formed frames, and nothing else? For finding the place in a connection that was joined late: a segment that is, begins with a frame.
  * A frame with padding, an extension, or one that goes on in the next segment is not recognised.

@@ -7,6 +7,7 @@
  *
  * A connection is midstream when neither SYN was seen: it is read from the first segment that begins with a start line, a TLS record or an HTTP/2 frame.
  */
+import { looksLikeHttp2ServerPreface } from '../decode/http2.ts';
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../decode/packet.ts';
 import { type Detected, detect, detectMidstream } from './detect.ts';
 import { type Conversation, type Exchange, ExchangeLog, type StreamEnd } from './http.ts';
@@ -18,7 +19,7 @@ import { TlsConversation, type TlsFacts } from './tls.ts';
 
 /**
  * `none`: no byte of payload yet. `unknown`: bytes that do not tell (yet): joined late, or the first ones are missing.
- * `server-first`: the server spoke before the client did. `http2`: with prior knowledge, or after `Upgrade: h2c`.
+ * `server-first`: the server spoke before the client did, and not HTTP/2. `http2`: with prior knowledge, or after `Upgrade: h2c`.
  */
 export type ConnectionProtocol = 'none' | 'unknown' | 'http1' | 'http2' | 'tls' | 'server-first' | 'other';
 
@@ -205,7 +206,8 @@ export class ConnectionTracker implements StreamConsumer {
     this.#sawByte(role, timeNs);
     if (this.#protocol === 'unknown') return this.#detectMidstream(stream.direction, bytes, start, end, timeNs, boundary);
     if (role === 1) {
-      this.#settle(this.#carry === undefined ? 'server-first' : 'other');
+      if (this.#carry !== undefined) this.#settle('other');
+      else this.#settle(boundary && looksLikeHttp2ServerPreface(bytes, start, end) ? 'http2' : 'server-first');
       return this.#conversation!.bytes(role, bytes, start, end, timeNs, boundary);
     }
     return this.#detect(bytes, start, end, timeNs, boundary);

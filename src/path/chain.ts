@@ -3,6 +3,7 @@
  * It is the same connection when both saw the same initial sequence number under the same tuple; a Service's address on the way is translated by the node, the opener's end is not.
  */
 import type { Subject } from '../annotate/subject.ts';
+import type { Exchange } from '../flow/http.ts';
 import { formatEndpoint } from '../net/address.ts';
 import type { Evidence } from '../record/record.ts';
 import { originalPath } from './fit.ts';
@@ -115,17 +116,15 @@ export function followingHop(hop: Hop, candidates: readonly Hop[]): Hop | undefi
             ? next.place.clientEnd
             : undefined) === place.clientEnd,
     );
-    if (exact.length === 1 && sameAsked(hop, exact[0]!)) return exact[0];
+    if (exact.length === 1 && sameAsked(hop.exchange, exact[0]!.exchange)) return exact[0];
     if (exact.length > 1) return undefined;
   }
-  const alike = fitting.filter((next) => sameAsked(hop, next) && nested(hop, next));
+  const alike = fitting.filter((next) => sameAsked(hop.exchange, next.exchange) && nested(hop, next));
   return alike.length === 1 ? alike[0] : undefined;
 }
 
 /** Was the same asked for? What one side does not know does not speak against it. */
-function sameAsked(a: Hop, b: Hop): boolean {
-  const left = a.exchange;
-  const right = b.exchange;
+export function sameAsked(left: Exchange | undefined, right: Exchange | undefined): boolean {
   if (left === undefined || right === undefined) return true;
   if (left.request?.method !== undefined && right.request?.method !== undefined && left.request.method !== right.request.method)
     return false;

@@ -3,6 +3,7 @@
  * their effects, bodies pass whole, and what is in the clear on both sides is the same. A place that is struck out here cannot be the right one.
  */
 import type { Exchange } from '../flow/http.ts';
+import type { Burst } from '../flow/timeline.ts';
 import type { Place } from './place.ts';
 import { normalisePath } from './request-path.ts';
 
@@ -65,12 +66,79 @@ function agree(downstream: Exchange, upstream: Exchange): boolean {
   return left === undefined || right === undefined || !cameFromUpstream(downstream) || left === right;
 }
 
+/** Index of the first burst that ends at this moment or later: they lie in the order in which they ended. */
+function firstEnding(bursts: readonly Burst[], fromNs: number): number {
+  let low = 0;
+  let high = bursts.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (bursts[middle]!.endNs < fromNs) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/**
+ * An encrypted connection that any number of requests share: did it carry this one, and its response, between the moments at which they came in and went on? `true` also where nobody saw it all.
+ */
+function carriedMeanwhile(
+  { requestStartNs, responseStartNs, responseEndNs, responseDone, responseBytes }: Exchange,
+  place: Place,
+  answered: boolean,
+): boolean {
+  const { carried } = place;
+  if (!place.shared || carried === undefined || requestStartNs === undefined || requestStartNs < carried.sinceNs) return true;
+  const fromNs = requestStartNs - CLOCK_NS;
+  const sent = firstWithin(carried.bursts, 0, fromNs, (responseStartNs ?? Number.POSITIVE_INFINITY) + CLOCK_NS);
+  if (sent === undefined) return false;
+  if (!answered || responseStartNs === undefined) return true;
+  const sentNs = Math.max(sent.startNs, fromNs) - CLOCK_NS;
+  if (firstWithin(carried.bursts, 1, sentNs, responseStartNs + CLOCK_NS) === undefined) return false;
+  const untilNs = responseDone && responseEndNs !== undefined ? responseEndNs + CLOCK_NS : Number.POSITIVE_INFINITY;
+  return !responseDone || !tooShort(bytesWithin(carried.bursts, firstEnding(carried.bursts, sentNs), 1, untilNs), responseBytes);
+}
+
+/** The first burst of a direction that has a byte between two moments. */
+function firstWithin(bursts: readonly Burst[], direction: 0 | 1, fromNs: number, toNs: number): Burst | undefined {
+  for (let i = firstEnding(bursts, fromNs); i < bursts.length; i++) {
+    const burst = bursts[i]!;
+    if (burst.direction === direction) return burst.startNs > toNs ? undefined : burst;
+  }
+  return undefined;
+}
+
+/** Content of a direction in the bursts from `from` on that begin until then; `undefined` unknown. */
+function bytesWithin(bursts: readonly Burst[], from: number, direction: 0 | 1, untilNs: number): number | undefined {
+  let bytes = 0;
+  for (let i = from; i < bursts.length; i++) {
+    const burst = bursts[i]!;
+    if (burst.direction !== direction) continue;
+    if (burst.startNs > untilNs) break;
+    if (burst.plainBytes === -1) return undefined;
+    bytes += burst.plainBytes;
+  }
+  return bytes;
+}
+
+/**
+ * Is there too little room for so many bytes in the place, and in what follows on its connection until then? An application that answers before it has read all cuts what is
+ * sent to it into several turns.
+ */
+function isTooShort(place: Place, direction: 0 | 1, body: number | undefined, untilNs: number): boolean {
+  if (!tooShort(direction === 0 ? place.clientBytes : place.serverBytes, body)) return false;
+  const { carried } = place;
+  return (
+    place.exchange !== undefined || carried === undefined || tooShort(bytesWithin(carried.bursts, carried.from, direction, untilNs), body)
+  );
+}
+
 /** May the request have been sent in `place` at all, whatever became of it? An attempt that failed is tried again elsewhere, and its response is nobody's. */
 export function mayHaveBeenTried(downstream: Exchange, place: Place): boolean {
   const { requestStartNs, responseStartNs } = downstream;
   if (requestStartNs === undefined || place.lastClientNs + CLOCK_NS < requestStartNs) return false;
   if (!place.loose && place.firstClientNs + CLOCK_NS < requestStartNs) return false;
-  return responseStartNs === undefined || place.shared || place.firstClientNs <= responseStartNs + CLOCK_NS;
+  if (responseStartNs !== undefined && !place.shared && place.firstClientNs > responseStartNs + CLOCK_NS) return false;
+  return carriedMeanwhile(downstream, place, false);
 }
 
 /** The request came in as `downstream`; was it sent on in `place`? */
@@ -79,17 +147,20 @@ export function fitsUpstream(downstream: Exchange, place: Place): boolean {
   if (requestStartNs === undefined) return false;
   if (place.lastClientNs + CLOCK_NS < requestStartNs) return false;
   if (!place.loose && place.firstClientNs + CLOCK_NS < requestStartNs) return false;
+  const ended = downstream.responseDone ? responseEndNs : undefined;
   if (responseStartNs !== undefined) {
     if (place.firstClientNs > responseStartNs + CLOCK_NS && !place.shared) return false;
     if (cameFromUpstream(downstream)) {
       if (place.firstServerNs === undefined || place.firstServerNs > responseStartNs + CLOCK_NS) return false;
-      const ended = downstream.responseDone ? responseEndNs : undefined;
       if (!place.loose && !place.isLast && ended !== undefined && place.lastServerNs !== undefined && place.lastServerNs > ended + CLOCK_NS)
         return false;
-      if (downstream.responseDone && tooShort(place.serverBytes, downstream.responseBytes)) return false;
+      if (downstream.responseDone && isTooShort(place, 1, downstream.responseBytes, (ended ?? Number.POSITIVE_INFINITY) + CLOCK_NS))
+        return false;
     }
   }
-  if (downstream.requestDone && cameFromUpstream(downstream) && tooShort(place.clientBytes, downstream.requestBytes)) return false;
+  if (downstream.requestDone && cameFromUpstream(downstream) && isTooShort(place, 0, downstream.requestBytes, Number.POSITIVE_INFINITY))
+    return false;
+  if (!carriedMeanwhile(downstream, place, cameFromUpstream(downstream))) return false;
   return place.exchange === undefined || agree(downstream, place.exchange);
 }
 
@@ -103,9 +174,15 @@ export function fitsDownstream(upstream: Exchange, place: Place): boolean {
     // A complete response is passed on: whatever the proxy sent to the client for this request, it sent after the response began.
     if (!place.shared && place.lastServerNs !== undefined && place.lastServerNs + CLOCK_NS < responseStartNs) return false;
     if (!place.loose && place.firstServerNs !== undefined && place.firstServerNs + CLOCK_NS < responseStartNs) return false;
-    if (tooShort(place.serverBytes, upstream.responseBytes)) return false;
+    if (isTooShort(place, 1, upstream.responseBytes, Number.POSITIVE_INFINITY)) return false;
+    if (
+      place.shared &&
+      place.carried !== undefined &&
+      firstWithin(place.carried.bursts, 1, responseStartNs - CLOCK_NS, Number.POSITIVE_INFINITY) === undefined
+    )
+      return false;
   }
-  if (upstream.requestDone && tooShort(place.clientBytes, upstream.requestBytes)) return false;
+  if (upstream.requestDone && isTooShort(place, 0, upstream.requestBytes, Number.POSITIVE_INFINITY)) return false;
   return place.exchange === undefined || agree(place.exchange, upstream);
 }
 

@@ -30,6 +30,8 @@ export interface Hop {
   readonly exchange?: Exchange;
   /** On which side it was read. */
   readonly readOn?: 'down' | 'up';
+  /** Outbound requests: the connections on which they may have been sent, whatever became of it. */
+  readonly tried?: readonly Subject[];
   /** Where it lies on the other side's connection, where that is known; else where it may lie. */
   readonly place?: Place;
   readonly mayLie?: readonly Place[];

@@ -128,22 +128,27 @@ export function joinOutbound(
       ...(join === undefined ? {} : { join: named(join, upstreams) }),
       exchange: item.exchange,
       readOn: 'down',
+      tried: [...new Set(item.tried.map((i) => upstreams[places[i]!.connection]!))],
       ...(place === undefined ? {} : { place }),
       ...(item.routed === undefined ? {} : { routed: item.routed }),
     };
   });
 }
 
+/** What the other namespaces tell of connections that come in. */
+export interface Senders {
+  /** Does the client's proxy speak HTTP/2 on this connection? `undefined` where its configuration was not recorded. */
+  http2(downstream: Subject): boolean | undefined;
+  /** May the client's proxy have sent this request on this connection? `undefined` where it was not recorded, or not all that it was asked for could be read. */
+  maySend(downstream: Subject, exchange: Exchange): boolean | undefined;
+}
+
 /** Requests read on their way to the application, which came in over `downstreams`. */
-export function joinInbound(
-  upstreams: readonly Subject[],
-  downstreams: readonly Subject[],
-  http2: (downstream: Subject) => boolean | undefined,
-): Hop[] {
-  const places = allPlaces(downstreams, http2);
+export function joinInbound(upstreams: readonly Subject[], downstreams: readonly Subject[], senders: Senders): Hop[] {
+  const places = allPlaces(downstreams, (downstream) => senders.http2(downstream));
   const byConnection = indexByConnection(places);
   const items: Item[] = exchangesOf(upstreams).map(({ subject, exchange }) => {
-    const fits: number[] = [];
+    let fits: number[] = [];
     let proven: number | undefined;
     const until = exchange.responseEndNs ?? subject.flow.lastNs;
     for (const i of overlapping(places, byConnection, exchange.requestStartNs! - SLACK_NS, until + SLACK_NS)) {
@@ -154,6 +159,7 @@ export function joinInbound(
       fits.push(i);
       if (idsAgree(exchange, place)) proven = i;
     }
+    if (proven === undefined) fits = sentBy(exchange, fits, places, downstreams, senders);
     return {
       subject,
       exchange,
@@ -180,6 +186,21 @@ export function joinInbound(
       ...(routed === undefined ? {} : { routed }),
     };
   });
+}
+
+/**
+ * Of several connections that a request may have come in on, those on which the client's proxy may have sent it: only where that is known of all of them, for then it came over one of these.
+ */
+function sentBy(exchange: Exchange, fits: number[], places: readonly Place[], downstreams: readonly Subject[], senders: Senders): number[] {
+  const connections = new Set(fits.map((i) => places[i]!.connection));
+  if (connections.size < 2) return fits;
+  const left = new Set<number>();
+  for (const connection of connections) {
+    const may = senders.maySend(downstreams[connection]!, exchange);
+    if (may === undefined) return fits;
+    if (may) left.add(connection);
+  }
+  return left.size === 0 ? fits : fits.filter((i) => left.has(places[i]!.connection));
 }
 
 /**

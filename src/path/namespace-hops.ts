@@ -7,7 +7,7 @@ import { decideUnread } from '../envoy/request.ts';
 import type { Leg } from '../record/record.ts';
 import { joinByAccessLog } from './access-log.ts';
 import type { Hop } from './hop.ts';
-import { joinInbound, joinOutbound, samePort, unplacedInbound } from './http-hops.ts';
+import { joinInbound, joinOutbound, type Senders, samePort, unplacedInbound } from './http-hops.ts';
 import { joinOpened } from './openers.ts';
 import { isCarriedAsBytes, joinConnections, mayCarry } from './tcp-hops.ts';
 
@@ -32,16 +32,22 @@ export interface Standing {
 
 export const NOTHING_STANDS: Standing = { down: () => false, up: () => false };
 
-/** @param http2 does the client's proxy speak HTTP/2 on this connection that comes in? `undefined` where its configuration was not recorded */
-export function namespaceHops(
-  subjects: readonly Subject[],
-  http2: (downstream: Subject) => boolean | undefined,
-  standing: Standing = NOTHING_STANDS,
-): Hop[] {
+/** The connections of one namespace, by what its proxy has to do with them. */
+export interface ProxyLegs {
+  readonly subjects: readonly Subject[];
+  /** What the application opened, and what a gateway's clients did. */
+  readonly outward: readonly Subject[];
+  readonly upstreams: readonly Subject[];
+  /** What came in for the application, and what went on to it. */
+  readonly inward: readonly Subject[];
+  readonly apps: readonly Subject[];
+}
+
+export function legsOf(subjects: readonly Subject[]): ProxyLegs {
   const tcp = subjects.filter(isTcp);
   const toProxy = tcp.filter((s) => plays(s, 'app-to-proxy'));
   const clients = tcp.filter((s) => plays(s, 'client-to-proxy'));
-  const towards = tcp.filter((s) => plays(s, 'proxy-to-upstream', 'unknown', 'hbone') && s.place.hook === 'OUTPUT');
+  const upstreams = tcp.filter((s) => plays(s, 'proxy-to-upstream', 'unknown', 'hbone') && s.place.hook === 'OUTPUT');
   const apps = tcp.filter(
     (s) => plays(s, 'proxy-to-app') || (plays(s, 'loopback') && s.ports.hasProxy && !s.ports.listening.has(s.translation.destination.port)),
   );
@@ -49,10 +55,35 @@ export function namespaceHops(
   const gateway = clients.filter(
     (s) => (s.connection === undefined ? !isCaptured(s) : s.connection.direction !== 'INBOUND') && s.place.hook !== 'OUTPUT',
   );
-  const inward = clients.filter((s) => !gateway.includes(s));
-  const free = (s: Subject) => !standing.up(s);
-  const outbound = outboundHops([...toProxy, ...gateway], towards.filter(free), standing);
-  return joinByAccessLog([...outbound, ...inboundHops(inward, apps.filter(free), http2, standing)], subjects);
+  return { subjects, outward: [...toProxy, ...gateway], upstreams, inward: clients.filter((s) => !gateway.includes(s)), apps };
+}
+
+/** Hops towards other namespaces. */
+export function hopsOut({ outward, upstreams }: ProxyLegs, standing: Standing = NOTHING_STANDS): Hop[] {
+  return outboundHops(
+    outward,
+    upstreams.filter((s) => !standing.up(s)),
+    standing,
+  );
+}
+
+/** All hops, those out of the namespace being known. */
+export function namespaceHops(legs: ProxyLegs, out: readonly Hop[], senders: Senders, standing: Standing = NOTHING_STANDS): Hop[] {
+  const apps = legs.apps.filter((s) => !standing.up(s));
+  return joinByAccessLog([...out, ...inboundHops(legs.inward, apps, senders, standing)], legs.subjects);
+}
+
+/** Could all that the proxy was asked to send out be read? */
+export function isAllRead({ outward }: ProxyLegs): boolean {
+  return outward.every(({ flow, tracker, connection }) => {
+    if (!flow.payloadToDestination) return true;
+    if (tracker === undefined || connection?.network === 'tcp') return connection?.network === 'tcp';
+    return (
+      (tracker.protocol === 'http1' || tracker.protocol === 'http2') &&
+      tracker.missingBytes === 0 &&
+      tracker.exchanges.every((exchange) => exchange.request?.path !== undefined && exchange.requestStartNs !== undefined)
+    );
+  });
 }
 
 function outboundHops(downstreams: readonly Subject[], upstreams: readonly Subject[], standing: Standing): Hop[] {
@@ -71,24 +102,22 @@ function outboundHops(downstreams: readonly Subject[], upstreams: readonly Subje
   return joinOpened([...requests, ...bytes], without(rest, used(bytes)), () => true);
 }
 
-function inboundHops(
-  downstreams: readonly Subject[],
-  upstreams: readonly Subject[],
-  http2: (downstream: Subject) => boolean | undefined,
-  standing: Standing,
-): Hop[] {
+function inboundHops(downstreams: readonly Subject[], upstreams: readonly Subject[], senders: Senders, standing: Standing): Hop[] {
   const carried = new Set(downstreams.filter((down) => isCarriedAsBytes(down) && !onlyRequests(down, upstreams)));
-  const asRequests = downstreams.filter((s) => !carried.has(s) || !hasRequests(s));
-  const read = joinInbound(upstreams.filter(hasRequests), asRequests, http2);
-  const requests = [...read, ...unplacedInbound(read, asRequests.filter(hasRequests))];
-  const rest = without(upstreams, used(requests));
-  const served = new Set(requests.map((hop) => hop.down));
+  const asRequests = downstreams.filter((s) => !carried.has(s) || (!hasRequests(s) && s.connection?.network !== 'tcp'));
+  const read = joinInbound(upstreams.filter(hasRequests), asRequests, senders);
+  const rest = without(upstreams, used(read));
   const bytes = joinConnections(
     'inbound',
-    [...carried].filter((down) => !served.has(down) && !standing.down(down)),
+    [...carried].filter((down) => !read.some((hop) => hop.down === down) && !standing.down(down)),
     rest,
     samePort,
   );
+  // Requests on a connection that was carried as bytes are none of the proxy's.
+  const asBytes = used(bytes);
+  const managed = read.filter((hop) => hop.down !== undefined || !asBytes.has(hop.up));
+  const requests = [...managed, ...unplacedInbound(managed, asRequests.filter(hasRequests))];
+  const served = new Set(requests.map((hop) => hop.down));
   // Requests that came in encrypted and of which none was surely found to go on: all that is known is the connection.
   const unread = asRequests
     .filter((down) => !carried.has(down) && !served.has(down) && !hasRequests(down))
@@ -129,7 +158,7 @@ function onlyRequests(down: Subject, upstreams: readonly Subject[]): boolean {
 
 /** Upstream connections that were surely found to be used. */
 function used(hops: readonly Hop[]): ReadonlySet<Subject | undefined> {
-  return new Set(hops.filter((hop) => hop.join?.evidence !== 'ambiguous').map((hop) => hop.up));
+  return new Set(hops.filter(({ join }) => join !== undefined && join.evidence !== 'ambiguous').map((hop) => hop.up));
 }
 
 function without(subjects: readonly Subject[], gone: ReadonlySet<Subject | undefined>): Subject[] {

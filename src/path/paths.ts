@@ -16,8 +16,8 @@ import { Counterparts, followingHop } from './chain.ts';
 import { cameFromUpstream, originalPath } from './fit.ts';
 import type { Hop } from './hop.ts';
 import { CANDIDATES_MAX } from './http-hops.ts';
-import { NOTHING_STANDS, namespaceHops, type Standing } from './namespace-hops.ts';
-import { speaksHttp2 } from './upstreams.ts';
+import { hopsOut, legsOf, NOTHING_STANDS, namespaceHops, type Standing } from './namespace-hops.ts';
+import { sendersOf } from './senders.ts';
 
 /** Paths named in one flow record; then only their number. */
 const PATHS_NAMED_MAX = 16;
@@ -51,11 +51,12 @@ export function assemblePaths(
 ): FoundPath[] {
   const all = namespaces.flat();
   const counterparts = new Counterparts(all);
-  const http2 = (downstream: Subject) => {
-    const departure = counterparts.departureOf(downstream);
-    return departure === undefined ? undefined : speaksHttp2(departure.subject);
-  };
-  const hops = namespaces.flatMap((subjects) => namespaceHops(subjects, http2, standing));
+  const parts = namespaces.map((subjects) => {
+    const legs = legsOf(subjects);
+    return { legs, out: hopsOut(legs, standing) };
+  });
+  const senders = sendersOf(parts, counterparts);
+  const hops = parts.flatMap(({ legs, out }) => namespaceHops(legs, out, senders, standing));
   for (const hop of hops) settleHop(hop);
   tellFlows(hops);
   return new Assembly(hops, all, counterparts, redaction).found();

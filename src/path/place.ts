@@ -6,6 +6,16 @@
 
 import type { ConnectionTracker } from '../flow/exchange.ts';
 import type { Exchange } from '../flow/http.ts';
+import type { Burst, Timeline } from '../flow/timeline.ts';
+
+export interface Carried {
+  /** In the order in which they ended. */
+  readonly bursts: readonly Burst[];
+  /** Index of the first one of the place. */
+  readonly from: number;
+  /** All that was sent since is there. */
+  readonly sinceNs: number;
+}
 
 export interface Place {
   /** The connection, by the caller's number. */
@@ -30,6 +40,8 @@ export interface Place {
   readonly seq?: number;
   /** In the clear. */
   readonly exchange?: Exchange;
+  /** Encrypted: what the connection carried. Absent where some of it was not seen. */
+  readonly carried?: Carried;
 }
 
 /** ALPN protocols under which one connection carries one request at a time. */
@@ -64,7 +76,7 @@ export function placesOf(connection: number, tracker: ConnectionTracker, http2: 
   if (tracker.protocol === 'http2') return tracker.exchanges.flatMap((exchange) => clearPlace(connection, exchange, true) ?? []);
   const { timeline } = tracker;
   if (tracker.protocol !== 'tls' || timeline === undefined) return [];
-  const places = turns(connection, tracker);
+  const places = turns(connection, tracker, timeline);
   if (!isShared(tracker, http2) || places.length === 0) return places.filter((place) => !timeline.settled.has(place.clientEnd));
   const first = places[0]!;
   const last = places.at(-1)!;
@@ -82,6 +94,7 @@ export function placesOf(connection: number, tracker: ConnectionTracker, http2: 
       clientBytes: undefined,
       serverBytes: undefined,
       clientEnd: last.clientEnd,
+      ...(first.carried === undefined ? {} : { carried: first.carried }),
     },
   ];
 }
@@ -115,14 +128,15 @@ interface Turn {
   serverBytes: number | undefined;
   clientEnd: number;
   seq?: number;
+  from: number;
 }
 
-function turns(connection: number, tracker: ConnectionTracker): Place[] {
+function turns(connection: number, tracker: ConnectionTracker, timeline: Timeline): Place[] {
+  const { bursts, forgotten } = timeline;
   const found: Turn[] = [];
   let turn: Turn | undefined;
-  const forgotten = tracker.timeline?.forgotten;
-  let clientEnd = forgotten?.clientBytes ?? 0;
-  for (const burst of tracker.timeline?.bursts ?? []) {
+  let clientEnd = forgotten.clientBytes;
+  for (const [i, burst] of bursts.entries()) {
     const plain = burst.plainBytes === -1 ? undefined : burst.plainBytes;
     if (burst.direction === 0) {
       clientEnd += burst.bytes;
@@ -135,6 +149,7 @@ function turns(connection: number, tracker: ConnectionTracker): Place[] {
           clientBytes: plain,
           serverBytes: 0,
           clientEnd,
+          from: i,
         };
         found.push(turn);
       } else {
@@ -152,13 +167,16 @@ function turns(connection: number, tracker: ConnectionTracker): Place[] {
   }
   const version = tracker.tls?.serverHello?.version;
   const handshakeHidden = !tracker.midstream && (version === undefined || version >= TLS13);
-  return found.map((entry, i) => ({
+  const whole = timeline.overflow === 0 && tracker.missingBytes === 0;
+  const sinceNs = tracker.midstream || forgotten.turns > 0 ? (bursts[0]?.startNs ?? Number.POSITIVE_INFINITY) : Number.NEGATIVE_INFINITY;
+  return found.map(({ from, ...entry }, i) => ({
     connection,
     shared: false,
     // Session tickets follow the handshake, sometimes only after the first request was sent.
-    loose: i + (forgotten?.turns ?? 0) <= 1 && handshakeHidden,
+    loose: i + forgotten.turns <= 1 && handshakeHidden,
     isLast: i === found.length - 1,
     ...entry,
+    ...(whole ? { carried: { bursts, from, sinceNs } } : {}),
   }));
 }
 

@@ -30,6 +30,24 @@ function bytesOf(tracker: ConnectionTracker | undefined): readonly [number, numb
   return tracker.timeline?.total ?? [0, 0];
 }
 
+/** Where requests can be read on both sides, they are the same: nobody changes what is carried as bytes. */
+function sameRequests(down: ConnectionTracker | undefined, up: ConnectionTracker | undefined): boolean {
+  const readable = (tracker: ConnectionTracker | undefined) => tracker?.protocol === 'http1' || tracker?.protocol === 'http2';
+  if (!readable(down) || !readable(up) || down!.midstream || up!.midstream) return true;
+  const went = up!.exchanges;
+  return (
+    down!.protocol === up!.protocol &&
+    down!.exchanges.every(({ request }, i) => {
+      const other = went[i]?.request;
+      return (
+        request === undefined ||
+        other === undefined ||
+        (request.method === other.method && request.path === other.path && request.authority === other.authority)
+      );
+    })
+  );
+}
+
 /** Could `up` have been opened for `down`? */
 export function mayCarry(down: Subject, up: Subject, routed: RoutedDecision | undefined): boolean {
   if (
@@ -47,6 +65,7 @@ export function mayCarry(down: Subject, up: Subject, routed: RoutedDecision | un
     // The chain does not end TLS: the same bytes go on.
     if (passed !== undefined && !passed.cut && passed.random !== hello.random && passed.sni === hello.sni) return false;
   }
+  if (!sameRequests(down.tracker, up.tracker)) return false;
   const came = bytesOf(down.tracker);
   const went = bytesOf(up.tracker);
   if (came === undefined || went === undefined) return true;

@@ -256,6 +256,18 @@ test('interim responses, resets, trailers-only responses and pushed streams', ()
   }
 });
 
+test("the server's SETTINGS may come before the client's preface", () => {
+  const tracker = follow([
+    { from: 'server', data: settings },
+    preface,
+    { from: 'client', data: frame(1, 5, 1, GET) },
+    { from: 'server', data: frame(1, 5, 1, '88') },
+  ]);
+  assert.equal(tracker.protocol, 'http2');
+  assert.deepEqual(lines(tracker.exchanges), ['GET / 0 > 200 0']);
+  assert.equal(follow([{ from: 'server', data: frame(4, 0, 1, '') }]).protocol, 'server-first', 'SETTINGS are of the connection');
+});
+
 test('an unfinished stream is done, and not complete, when the connection ends', () => {
   const { exchanges } = follow([preface, { from: 'client', data: frame(1, 4, 1, GET) }, { from: 'server', data: frame(1, 4, 1, '88') }]);
   assert.deepEqual([exchanges[0]!.done, exchanges[0]!.complete], [true, false]);

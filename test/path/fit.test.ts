@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Exchange } from '../../src/flow/http.ts';
-import { fitsDownstream, fitsUpstream, sameRequestId } from '../../src/path/fit.ts';
+import type { Burst } from '../../src/flow/timeline.ts';
+import { fitsDownstream, fitsUpstream, mayHaveBeenTried, sameRequestId } from '../../src/path/fit.ts';
 import type { Place } from '../../src/path/place.ts';
 
 const US = 1000;
@@ -122,6 +123,68 @@ test('came in: whatever the client got for it came after the answer began', () =
     ],
   ];
   for (const [title, upstream, place, fits] of table) assert.equal(fitsDownstream(upstream, place), fits, title);
+});
+
+/** A burst of either direction, from and to in microseconds. */
+const burst = (direction: 0 | 1, startUs: number, endUs: number, plainBytes = 50): Burst => ({
+  direction,
+  startNs: startUs * US,
+  endNs: endUs * US,
+  bytes: plainBytes + 22,
+  records: 1,
+  plainBytes,
+  handshake: false,
+});
+
+test('an encrypted connection that requests share carried each between its coming in and its answer', () => {
+  const shared = (bursts: readonly Burst[], sinceNs = Number.NEGATIVE_INFINITY) =>
+    turn({
+      shared: true,
+      loose: true,
+      isLast: true,
+      firstClientNs: bursts[0]!.startNs,
+      lastClientNs: 9000 * US,
+      firstServerNs: bursts[0]!.startNs,
+      lastServerNs: 9000 * US,
+      clientBytes: undefined,
+      serverBytes: undefined,
+      carried: { bursts, from: 0, sinceNs },
+    });
+  const before = [burst(0, 10, 11), burst(1, 20, 21)];
+  const after = [burst(0, 8000, 8001), burst(1, 8100, 8101)];
+  const table: [title: string, bursts: readonly Burst[], fits: boolean, tried: boolean][] = [
+    ['both meanwhile', [...before, burst(0, 200, 210), burst(1, 400, 450, 100), ...after], true, true],
+    ['nothing meanwhile', [...before, ...after], false, false],
+    ['sent, and not answered in time', [...before, burst(0, 200, 210), ...after], false, true],
+    ['an answer to what was sent before', [...before, burst(1, 150, 160, 500), burst(0, 480, 490), ...after], false, true],
+    ['an answer without room for the body', [...before, burst(0, 200, 210), burst(1, 400, 450, 99), ...after], false, true],
+    ['an answer of unknown length', [...before, burst(0, 200, 210), burst(1, 400, 450, -1), ...after], true, true],
+    ['in a long burst', [...before, burst(0, 50, 300), burst(1, 310, 700, 100), ...after], true, true],
+  ];
+  for (const [title, bursts, fits, tried] of table) {
+    assert.equal(fitsUpstream(exchange(), shared(bursts)), fits, title);
+    assert.equal(mayHaveBeenTried(exchange(), shared(bursts)), tried, title);
+  }
+  assert.equal(fitsUpstream(exchange(), shared([burst(0, 700, 701), ...after], 700 * US)), false, 'it was sent after it had been answered');
+  assert.equal(
+    fitsUpstream(exchange(), shared([burst(0, 300, 301), burst(1, 800, 801)], 300 * US)),
+    true,
+    'what was sent at first was not seen',
+  );
+  assert.equal(fitsDownstream(exchange(), shared([...before, burst(0, 90, 91), burst(1, 510, 520, 100)])), true);
+  assert.equal(
+    fitsDownstream(exchange(), shared([...before, burst(0, 90, 91), burst(1, 95, 99, 100)])),
+    false,
+    'nothing was sent back after it was answered',
+  );
+});
+
+test('an application that answers before it has read all cuts the request into turns', () => {
+  const bursts = [burst(0, 200, 210, 32_000), burst(1, 400, 450, 120), burst(0, 470, 480, 38_100)];
+  const place = turn({ clientBytes: 32_000, serverBytes: 120, carried: { bursts, from: 0, sinceNs: Number.NEGATIVE_INFINITY } });
+  assert.equal(fitsUpstream(exchange({ requestBytes: 70_000 }), place), true);
+  assert.equal(fitsUpstream(exchange({ requestBytes: 70_200 }), place), false, 'not even all that follows has room for it');
+  assert.equal(fitsUpstream(exchange({ responseBytes: 121 }), place), false);
 });
 
 test('what is in the clear on both sides is the same', () => {
