@@ -5,24 +5,21 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 
-/** The stages at which something can be lost: the sources of lost records. */
+/** Where something can be lost: the sources of lost records. */
 export const LOSS_STAGES = [
   'kernel_ring',
   'undrained',
   'conntrack_events',
   'flow_table',
-  'subscriber_queue',
-  'ring',
+  'requests',
+  'engine',
   'gap',
-  'evidence',
-  'other',
+  'stream_row',
+  'subscriber_queue',
 ] as const;
-export type LossStage = (typeof LOSS_STAGES)[number];
 
 export const NAMESPACE_STATES = ['opening', 'capturing', 'failed'] as const;
-export const SUBSCRIBER_ENDS = ['left', 'slow', 'refused', 'protocol', 'shutdown'] as const;
 export const POLL_RESULTS = ['same', 'changed', 'failed'] as const;
-export const ACCESS_RESULTS = ['allowed', 'refused', 'failed'] as const;
 const SERIES_LIMIT = 128;
 
 interface MetricShape {
@@ -44,8 +41,8 @@ export const METRICS = {
   probeRestarts: { type: 'counter', help: 'Connections to the probe after the first' },
   flowsOpen: { type: 'gauge', help: 'Flows that are followed now' },
   flows: { type: 'counter', help: 'Flows that began' },
-  paths: { type: 'counter', help: 'Paths that were told, by whether every leg is known', label: 'complete' },
-  findings: { type: 'counter', help: 'Findings by rule', label: 'rule' },
+  paths: { type: 'counter', help: 'Paths that ended, by whether every leg is known', label: 'complete' },
+  findings: { type: 'counter', help: 'Finding records by rule', label: 'rule' },
   unknown: { type: 'counter', help: 'Answers that stayed unknown, by reason', label: 'reason' },
   records: { type: 'counter', help: 'Records that were published, by type', label: 'type' },
   rulesRead: { type: 'counter', help: 'Readings of netfilter rules' },
@@ -60,8 +57,8 @@ export const METRICS = {
   subscribersEnded: { type: 'counter', help: 'Subscribers that are gone, by why', label: 'why' },
   subscriberQueueBytes: { type: 'gauge', help: 'Bytes that wait for subscribers, of all together' },
   streamRingBytes: { type: 'gauge', help: 'Bytes of records that are kept for "last", "since" and resumption' },
-  streamBytes: { type: 'counter', help: 'Bytes that were sent to subscribers' },
-  access: { type: 'counter', help: 'Requests for access to the stream, by answer', label: 'result' },
+  recordsSent: { type: 'counter', help: 'Records that were given to subscribers, to each counted' },
+  requestsRejected: { type: 'counter', help: 'Requests that the stream turned away, by reason', label: 'reason' },
   logLinesDropped: { type: 'counter', help: 'Lines of the log that its reader was too slow for' },
   logLinesLeftOut: { type: 'counter', help: 'Messages of the log that were left out as repetitions' },
 } as const satisfies Record<string, MetricShape>;
@@ -81,9 +78,7 @@ export function makeMetrics(): DaemonMetrics {
   const labels: Partial<Record<Field, readonly string[]>> = {
     lost: LOSS_STAGES,
     namespaces: NAMESPACE_STATES,
-    subscribersEnded: SUBSCRIBER_ENDS,
     envoyPolls: POLL_RESULTS,
-    access: ACCESS_RESULTS,
     paths: ['yes', 'no'],
     records: ['flow', 'path', 'finding', 'lost'],
   };

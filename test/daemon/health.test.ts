@@ -133,7 +133,7 @@ test('SIGUSR1 opens no inspector', { timeout: 20_000 }, async () => {
 test('docs/operations.md has the row of every metric, and no other', () => {
   const rows = readFileSync('docs/operations.md', 'utf8')
     .split('\n')
-    .filter((line) => line.startsWith('| `sidetrace_'));
+    .filter((line) => /^\| `sidetrace_\w+` \|/.test(line));
   const wanted = Object.entries(METRICS).map(
     ([field, shape]) => `| \`${metricName(field)}\` | ${'label' in shape ? `\`${shape.label}\`` : ''} | ${shape.help} |`,
   );
