@@ -94,7 +94,15 @@ export function logsOf(recording: string): Map<string, Entry[]> {
 }
 
 /** @param recording a folder with `truth/` beside its bundles */
-export function compareWithAccessLog(recording: string, { flows, paths }: Replayed): Comparison {
+export function compareWithAccessLog(recording: string, records: Replayed): Comparison {
+  return compareWithLogs(logsOf(recording), records);
+}
+
+/** @param logs by the network namespace of the pod whose proxy wrote them; each in the order of its times */
+export function compareWithLogs(
+  logs: ReadonlyMap<string, readonly Entry[]>,
+  { flows, paths }: { readonly flows: readonly FlowRecord[]; readonly paths: readonly PathRecord[] },
+): Comparison {
   const none = (): Named => ({ right: 0, wrong: 0, unknown: 0 });
   const result: Comparison = {
     entries: 0,
@@ -122,7 +130,6 @@ export function compareWithAccessLog(recording: string, { flows, paths }: Replay
   const isDown = new Set<string>();
   const isUp = new Set<string>();
   const requests = new Multimap<Logged>();
-  const logs = logsOf(recording);
   for (const [netns, entries] of logs) {
     const used = new Set<string>();
     for (const entry of entries) {

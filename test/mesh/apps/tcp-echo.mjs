@@ -1,10 +1,10 @@
-// A server-speaks-first TCP service: greets, then echoes. node tcp-echo.mjs PORT GREETING
+// A TCP service that greets, then echoes; with the greeting '' the client speaks first. node tcp-echo.mjs PORT GREETING
 import net from 'node:net';
 
 const [port = '9000', greeting = 'hello'] = process.argv.slice(2);
 net
   .createServer((socket) => {
-    socket.write(`${greeting}\n`);
+    if (greeting !== '') socket.write(`${greeting}\n`);
     socket.pipe(socket);
     socket.on('error', () => {});
   })
