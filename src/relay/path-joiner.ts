@@ -18,6 +18,8 @@ import { composePath, type Link, type OuterLeg } from './merged-path.ts';
 const PARTS_MAX = 50_000;
 /** Ids that are remembered after their path was told. */
 const IDS_MAX = 100_000;
+/** Paths that are remembered after they were told for good. */
+const DONE_MAX = 10_000;
 const FLOWS_MAX = 100_000;
 const LOSSES_MAX = 1_024;
 /** Paths of one connection that are remembered as candidates. */
@@ -79,7 +81,8 @@ export class PathJoiner {
   readonly #ins = new Map<string, Ends>();
   /** When a flow was first heard of: nobody waits for ever for its other end. */
   readonly #heardMs = new Map<string, number>();
-  readonly #done = new Set<string>();
+  /** Of parts that were told for good: what was told. */
+  readonly #done = new Map<string, PathRecord>();
   readonly #aliases = new Map<string, string>();
   readonly #losses: { readonly node: string; readonly firstNs: number; readonly lastNs: number }[] = [];
 
@@ -146,7 +149,11 @@ export class PathJoiner {
   }
 
   #path(path: PathRecord, nowMs: number): void {
-    if (this.#done.has(path.id)) return;
+    const told = this.#done.get(path.id);
+    if (told !== undefined) {
+      this.#tellParent(path, told);
+      return;
+    }
     let part = this.#parts.get(path.id);
     if (part === undefined) {
       part = { path, fresh: true, deadlineMs: 0, next: undefined, previous: undefined, link: undefined, toldAs: undefined };
@@ -175,7 +182,7 @@ export class PathJoiner {
     const [oldest] = this.#parts.values();
     if (oldest === undefined) return;
     if (oldest.fresh) this.#settle(oldest);
-    for (const part of chainOf(oldest)) this.#finish(part);
+    for (const part of chainOf(oldest)) this.#finish(part, oldest.path);
   }
 
   // The ends of parts, by flow.
@@ -348,18 +355,16 @@ export class PathJoiner {
     const after = this.#otherSide(outFlow(tail.path), 'leaves');
     // As the last of several parts: the paths of which it is the parent name that one.
     const id = chain.find((part) => part.toldAs !== undefined)?.toldAs ?? tail.path.id;
-    if (!this.#isToldElsewhere(chain, before, after)) {
-      const path = composePath({
-        id,
-        event: over ? 'close' : chain.some((part) => part.toldAs !== undefined) ? 'update' : head.path.event,
-        parts: chain.map((part) => part.path),
-        links: chain.slice(0, -1).map((part) => part.link!),
-        ...(before === undefined ? {} : { before: outerLeg(before) }),
-        ...(after === undefined ? {} : { after: outerLeg(after), candidates: this.#candidates(tail, after) }),
-      });
-      const parent = path.parent === undefined ? undefined : this.#nameOf(path.parent);
-      this.#emit(parent === undefined ? path : { ...path, parent });
-    }
+    const composed = composePath({
+      id,
+      event: over ? 'close' : chain.some((part) => part.toldAs !== undefined) ? 'update' : head.path.event,
+      parts: chain.map((part) => part.path),
+      links: chain.slice(0, -1).map((part) => part.link!),
+      ...(before === undefined ? {} : { before: outerLeg(before) }),
+      ...(after === undefined ? {} : { after: outerLeg(after), candidates: this.#candidates(tail, after) }),
+    });
+    const path = composed.parent === undefined ? composed : { ...composed, parent: this.#nameOf(composed.parent) };
+    if (!this.#isToldElsewhere(chain, before, after)) this.#emit(path);
     for (const part of chain) {
       part.fresh = false;
       part.toldAs = id;
@@ -369,7 +374,7 @@ export class PathJoiner {
         this.#aliases.set(part.path.id, id);
       }
     }
-    if (over) for (const part of chain) this.#finish(part);
+    if (over) for (const part of chain) this.#finish(part, path);
   }
 
   /** A part that is nothing but the flow itself is left out where the other node's parts tell more of it, or have it as a leg. */
@@ -398,14 +403,22 @@ export class PathJoiner {
     return [...flows];
   }
 
-  #finish(part: Part): void {
+  /** A call is told before the request on whose behalf it was made, and once more when that is known. */
+  #tellParent({ parent, id }: PathRecord, told: PathRecord): void {
+    if (parent === undefined || told.parent !== undefined) return;
+    const record: PathRecord = { ...told, event: 'update', parent: this.#nameOf(parent) };
+    this.#done.set(id, record);
+    this.#emit(record);
+  }
+
+  #finish(part: Part, told: PathRecord): void {
     this.#waiting.delete(part);
     const alone = part.previous === undefined ? this.#ins.get(inFlow(part.path) ?? '')?.alone : undefined;
     if (alone !== undefined && alone.push(part.path) > ALONE_MAX) alone.shift();
     this.#unindex(part);
     this.#parts.delete(part.path.id);
-    if (this.#done.size >= IDS_MAX) for (const oldest of this.#done) if (this.#done.delete(oldest)) break;
-    this.#done.add(part.path.id);
+    bounded(this.#done, DONE_MAX);
+    this.#done.set(part.path.id, told);
   }
 
   /** The id under which a path is told. */

@@ -1,0 +1,259 @@
+/**
+ * For layouts that people read, out of records that come several times: each path once when it is final (one that lasts is shown while it does, and again at its end), behind the flows that it goes through;
+ * each flow that no path goes through once, after a while. Filters that look at paths are answered here, too, as far as a stream allows: what passes is known when a path comes, or when none did for a while.
+ *
+ * Everything that waits is bounded in time and number. Times are the caller's, in milliseconds.
+ */
+import type { FilterContext } from '../output/filter/filter.ts';
+import type { FilterSet } from '../output/filter/filter-set.ts';
+import type { Sink } from '../output/sink.ts';
+import type { AnyRecord, FlowRecord, PathRecord } from '../record/record.ts';
+
+/** A path waits so long for the flows of its legs. */
+const FLOWS_MS = 1_500;
+/** A flow waits so long for a path, since it was told first (where it lasts) or since it ended. */
+const LASTING_MS = 5_000;
+const ENDED_MS = 3_000;
+const FLOWS_MAX = 50_000;
+const PATHS_MAX = 20_000;
+
+export interface FinalOptions {
+  /** `blocks`: the flows of a path are shown within it. `events`: a line for a flow, and lines for a request. `records`: everything as it comes. */
+  readonly layout: 'blocks' | 'events' | 'records';
+  readonly filters?: FilterSet;
+  readonly context?: FilterContext;
+}
+
+interface KnownFlow {
+  flow: FlowRecord;
+  dueMs: number;
+  /** A path goes through it. */
+  inPath: boolean;
+  /** The state in which it was shown; `undefined`: it was not. */
+  shownAs: string | undefined;
+}
+
+interface WaitingPath {
+  path: PathRecord;
+  dueMs: number;
+}
+
+export class FinalRecords {
+  readonly #sink: Sink;
+  readonly #options: FinalOptions;
+  readonly #flows = new Map<string, KnownFlow>();
+  /** Flows that may have to be shown alone, in the order of their time: those that last, and those that ended. */
+  readonly #lasting = new Set<KnownFlow>();
+  readonly #ended = new Set<KnownFlow>();
+  readonly #paths = new Map<string, WaitingPath>();
+  readonly #waitsFor = new Map<string, Set<string>>();
+  /** Paths that were shown at their end. */
+  readonly #shown = new Set<string>();
+  readonly #none: FilterContext = { labelsOf: () => undefined, findingsOf: () => new Set() };
+  readonly #findings = new Map<string, Set<string>>();
+  /** Flows and paths that passed the filters. */
+  readonly #passed = new Set<string>();
+
+  constructor(sink: Sink, options: FinalOptions) {
+    this.#sink = sink;
+    this.#options = options;
+  }
+
+  write(record: AnyRecord, nowMs: number): void {
+    const { layout, filters } = this.#options;
+    switch (record.type) {
+      case 'flow':
+        if (layout === 'records' && filters === undefined) this.#sink.write(record);
+        else this.#flow(record, nowMs, false);
+        break;
+      case 'path':
+        if (layout === 'records' && filters === undefined) this.#sink.write(record);
+        else this.#path(record, nowMs);
+        break;
+      case 'finding':
+        this.#know(record.rule, record.id);
+        if (filters === undefined || [...record.flows, ...record.paths].some((id) => this.#passed.has(id))) this.#sink.write(record);
+        break;
+      default:
+        this.#sink.write(record);
+    }
+  }
+
+  /** A flow that is told for the sake of paths only. */
+  context(flow: FlowRecord, nowMs: number): void {
+    if (this.#options.layout === 'records') this.#sink.context?.(flow);
+    else this.#flow(flow, nowMs, true);
+  }
+
+  tick(nowMs: number): void {
+    for (const [id, { path, dueMs }] of this.#paths) {
+      if (dueMs > nowMs) break;
+      this.#showPath(id, path);
+    }
+    for (const waiting of [this.#lasting, this.#ended])
+      for (const known of waiting) {
+        if (known.dueMs > nowMs) break;
+        this.#showAlone(known);
+      }
+  }
+
+  /** Nothing more will come. */
+  end(): void {
+    this.tick(Number.POSITIVE_INFINITY);
+    this.#sink.end();
+  }
+
+  #know(rule: string, id: string): void {
+    remember(this.#findings, rule, this.#findings.get(rule) ?? new Set(), 1024);
+    const ids = this.#findings.get(rule)!;
+    if (ids.size < PATHS_MAX) ids.add(id);
+  }
+
+  #context(): FilterContext {
+    return { ...(this.#options.context ?? this.#none), findingsOf: (rule) => this.#findings.get(rule) ?? new Set() };
+  }
+
+  #flow(flow: FlowRecord, nowMs: number, contextOnly: boolean): void {
+    const { filters, layout } = this.#options;
+    let known = this.#flows.get(flow.id);
+    if (known === undefined) {
+      known = { flow, dueMs: nowMs + LASTING_MS, inPath: contextOnly, shownAs: undefined };
+      if (this.#flows.size >= FLOWS_MAX) this.#forgetFlow();
+      this.#flows.set(flow.id, known);
+      this.#lasting.add(known);
+    }
+    known.flow = flow;
+    if (flow.event === 'close' && !this.#ended.has(known)) {
+      known.dueMs = nowMs + ENDED_MS;
+      this.#lasting.delete(known);
+      this.#ended.add(known);
+    }
+    if (flow.paths !== undefined && layout === 'blocks') known.inPath = true;
+    const waiting = this.#waitsFor.get(flow.id);
+    if (waiting !== undefined) {
+      this.#waitsFor.delete(flow.id);
+      for (const id of waiting) {
+        const path = this.#paths.get(id);
+        if (path !== undefined && this.#missing(path.path).length === 0) this.#showPath(id, path.path);
+      }
+    }
+    if (contextOnly || layout === 'blocks' || filters?.looksAtPaths === true) return;
+    // A line, or a record, of its own: nothing that comes later decides whether.
+    if (filters !== undefined && !filters.passes({ flow, path: undefined }, this.#context())) return;
+    this.#pass(flow.id);
+    this.#showFlow(known);
+  }
+
+  #forgetFlow(): void {
+    const [oldest] = this.#flows.values();
+    if (oldest === undefined) return;
+    this.#showAlone(oldest);
+    this.#flows.delete(oldest.flow.id);
+  }
+
+  #missing(path: PathRecord): string[] {
+    return path.legs.map(({ flow }) => flow).filter((flow) => !this.#flows.has(flow));
+  }
+
+  #path(path: PathRecord, nowMs: number): void {
+    if (this.#options.layout !== 'records' && this.#shown.has(path.id)) return;
+    for (const { flow } of path.legs) {
+      const known = this.#flows.get(flow);
+      if (known !== undefined) known.inPath = true;
+    }
+    const missing = this.#missing(path);
+    if (missing.length === 0) {
+      this.#showPath(path.id, path);
+      return;
+    }
+    if (this.#paths.size >= PATHS_MAX) {
+      const [[id, oldest]] = this.#paths as unknown as [[string, WaitingPath]];
+      this.#showPath(id, oldest.path);
+    }
+    this.#paths.set(path.id, { path, dueMs: this.#paths.get(path.id)?.dueMs ?? nowMs + FLOWS_MS });
+    for (const flow of missing) {
+      const waiting = this.#waitsFor.get(flow);
+      if (waiting === undefined) remember(this.#waitsFor, flow, new Set([path.id]), FLOWS_MAX);
+      else waiting.add(path.id);
+    }
+  }
+
+  #showPath(id: string, path: PathRecord): void {
+    const { layout, filters } = this.#options;
+    this.#paths.delete(id);
+    const flows = path.legs.flatMap(({ flow }) => this.#flows.get(flow) ?? []);
+    if (filters !== undefined) {
+      const context = this.#context();
+      const passing = flows.filter(({ flow }) => filters.passes({ flow, path }, context));
+      if (passing.length === 0) return;
+      this.#pass(path.id);
+      for (const known of passing) this.#pass(known.flow.id);
+      if (layout !== 'blocks') for (const known of passing) this.#showFlow(known);
+    }
+    if (path.event === 'close') {
+      if (this.#shown.size >= PATHS_MAX) for (const oldest of this.#shown) if (this.#shown.delete(oldest)) break;
+      this.#shown.add(id);
+    }
+    if (layout === 'records') {
+      this.#sink.write(path);
+      return;
+    }
+    // Sinks keep flows for as long as paths need them: for this one, here and now.
+    for (const { flow } of flows) this.#sink.context?.({ ...flow, paths: [path.id], pathCount: 1 });
+    this.#sink.write({ ...path, event: 'close' });
+  }
+
+  /** A line for a flow: when it is known, and again when it came to its end. */
+  #showFlow(known: KnownFlow): void {
+    const { flow } = known;
+    if (this.#options.layout === 'records') {
+      if (known.shownAs !== stateOf(flow)) this.#sink.write(flow);
+      known.shownAs = stateOf(flow);
+      return;
+    }
+    const as = flow.event === 'close' ? 'close' : 'open';
+    if (known.shownAs === as || (known.shownAs === 'open' && flow.state === 'open')) return;
+    known.shownAs = as;
+    this.#sink.write(unlinked(flow));
+  }
+
+  /** No path came for it in time. */
+  #showAlone(known: KnownFlow): void {
+    this.#lasting.delete(known);
+    this.#ended.delete(known);
+    const { flow } = known;
+    const { layout, filters } = this.#options;
+    if (flow.event === 'close') this.#flows.delete(flow.id);
+    const decidesHere = layout === 'blocks' || filters?.looksAtPaths === true;
+    if (!decidesHere || known.inPath || known.shownAs === flow.event) return;
+    if (filters !== undefined) {
+      if (!filters.passes({ flow, path: undefined }, this.#context())) return;
+      this.#pass(flow.id);
+    }
+    if (layout !== 'blocks') this.#showFlow(known);
+    else {
+      known.shownAs = flow.event;
+      this.#sink.write(unlinked(flow));
+    }
+  }
+
+  #pass(id: string): void {
+    if (this.#options.filters === undefined) return;
+    if (this.#passed.size >= FLOWS_MAX) for (const oldest of this.#passed) if (this.#passed.delete(oldest)) break;
+    this.#passed.add(id);
+  }
+}
+
+function stateOf(flow: FlowRecord): string {
+  return `${flow.event} ${flow.last}`;
+}
+
+/** As a flow of its own: sinks would keep one that names paths until they came. */
+function unlinked({ paths: _, pathCount: __, ...flow }: FlowRecord): FlowRecord {
+  return flow;
+}
+
+function remember<V>(map: Map<string, V>, key: string, value: V, most: number): void {
+  if (!map.has(key) && map.size >= most) for (const oldest of map.keys()) if (map.delete(oldest)) break;
+  map.set(key, value);
+}
