@@ -25,6 +25,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import('./show.ts')).describeShow,
   },
   {
+    name: 'status',
+    summary: 'how the daemons are: what they follow, what is missing, what was lost',
+    load: async () => (await import('./status.ts')).describeStatus,
+  },
+  {
     name: 'explain',
     summary: 'the whole way of a connection that need not exist, through rules and Envoy',
     load: async () => (await import('./explain.ts')).describeExplain,

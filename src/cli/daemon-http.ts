@@ -1,96 +1,9 @@
-/** GET requests to a daemon: where it listens, who we are, and answers of bounded length. The stream itself is not asked for here. */
-import { readFileSync } from 'node:fs';
+/** GET requests to a daemon, and answers of bounded length. The stream itself is not asked for here. */
 import { type IncomingMessage, request as plainRequest } from 'node:http';
 import { request as tlsRequest } from 'node:https';
-import type { Command } from 'commander';
-import { InputError, UsageError } from './failure.ts';
-
-export const DEFAULT_SOCKET = '/run/sidetrace/daemon.sock';
-
-export interface ServerOptions {
-  readonly server?: string;
-  readonly tokenFile?: string;
-  readonly caFile?: string;
-  readonly certFile?: string;
-  readonly keyFile?: string;
-}
-
-/** Adds the options that say which daemon, and who asks. */
-export function addServerOptions(command: Command): Command {
-  const heading = 'Which daemon:';
-  const add = (flags: string, text: string): void => {
-    const option = command.createOption(flags, text);
-    option.helpGroup(heading);
-    command.addOption(option);
-  };
-  add('--server <ADDRESS>', `a path or unix:PATH (${DEFAULT_SOCKET}), http://HOST:PORT, https://HOST:PORT`);
-  add('--token-file <FILE>', 'a bearer token for it');
-  add('--ca-file <FILE>', 'who signs its certificate (PEM)');
-  add('--cert-file <FILE>', 'our own certificate (PEM)');
-  add('--key-file <FILE>', 'and its key');
-  return command;
-}
-
-export interface Server {
-  /** As people call it. */
-  readonly name: string;
-  readonly socketPath?: string;
-  readonly secure: boolean;
-  readonly host: string;
-  readonly port: number;
-  readonly token?: string;
-  readonly ca?: Buffer;
-  readonly cert?: Buffer;
-  readonly key?: Buffer;
-}
-
-/** @throws {UsageError} for an address that is none, {InputError} for a file that cannot be read */
-export function parseServer(options: ServerOptions): Server {
-  const address = options.server ?? DEFAULT_SOCKET;
-  const token = options.tokenFile === undefined ? undefined : file(options.tokenFile, 'a token').toString('utf8').trim();
-  if (token !== undefined && !/^[\x21-\x7e]{1,16384}$/.test(token))
-    throw new InputError(`Cannot take "${options.tokenFile}" as a token: one line of printable characters is wanted`);
-  const about = {
-    ...(token === undefined ? {} : { token }),
-    ...(options.caFile === undefined ? {} : { ca: file(options.caFile, 'certificates') }),
-    ...(options.certFile === undefined ? {} : { cert: file(options.certFile, 'a certificate') }),
-    ...(options.keyFile === undefined ? {} : { key: file(options.keyFile, 'a key') }),
-  };
-  const path = address.startsWith('unix:') ? address.slice(5).replace(/^\/\/(?=\/)/, '') : address.startsWith('/') ? address : undefined;
-  if (path !== undefined) return { name: path, socketPath: path, secure: false, host: 'localhost', port: 0, ...about };
-  const url = parseUrl(/^https?:\/\//.test(address) ? address : `http://${address}`);
-  if (url === undefined || url.port === '' || (url.pathname !== '/' && url.pathname !== ''))
-    throw new UsageError(`Cannot ask the daemon at "${address}": a path, unix:PATH, http://HOST:PORT or https://HOST:PORT is wanted`);
-  return {
-    name: address,
-    secure: url.protocol === 'https:',
-    host: url.hostname.replace(/^\[(.*)\]$/, '$1'),
-    port: Number(url.port),
-    ...about,
-  };
-}
-
-function parseUrl(text: string): URL | undefined {
-  try {
-    const url = new URL(text);
-    // the URL class drops the port that a scheme has by default
-    if (url.port === '' && /:\d+\/?$/.test(text)) url.port = String(/:(\d+)\/?$/.exec(text)?.[1]);
-    return url;
-  } catch {
-    return undefined;
-  }
-}
-
-function file(path: string, wish: string): Buffer {
-  try {
-    return readFileSync(path);
-  } catch (cause) {
-    throw new InputError(
-      `Cannot read "${path}": ${wish} is wanted, the system says ${(cause as NodeJS.ErrnoException).code ?? String(cause)}`,
-      { cause },
-    );
-  }
-}
+import type { ConnectionOptions } from 'node:tls';
+import { InputError } from './failure.ts';
+import type { Server } from './server-options.ts';
 
 const ANSWER_MS = 30_000;
 const FAULT_LIMIT = 4096;
@@ -118,7 +31,7 @@ export function askDaemon(server: Server, path: string, about: { readonly signal
         ? {
             host: server.host,
             port: server.port,
-            ...(server.secure ? { ca: server.ca, cert: server.cert, key: server.key } : {}),
+            ...(server.secure ? tlsOptions(server) : {}),
           }
         : { socketPath: server.socketPath };
     const asked = (server.secure ? tlsRequest : plainRequest)({
@@ -158,6 +71,17 @@ export function askDaemon(server: Server, path: string, about: { readonly signal
     });
     asked.end();
   });
+}
+
+/** For node:tls. */
+export function tlsOptions({ ca, cert, key, serverName, insecure }: Server): ConnectionOptions {
+  return {
+    ...(ca === undefined ? {} : { ca: [...ca] }),
+    ...(cert === undefined ? {} : { cert }),
+    ...(key === undefined ? {} : { key }),
+    ...(serverName === undefined ? {} : { servername: serverName }),
+    ...(insecure === undefined ? {} : { rejectUnauthorized: false }),
+  };
 }
 
 /** All of an answer. @throws {InputError} when it is longer than `limit`, is cut, or does not end within `ms` */

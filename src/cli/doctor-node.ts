@@ -2,10 +2,11 @@
 import { existsSync } from 'node:fs';
 import type { ProbeReply } from '../source/probe-protocol.ts';
 import { readStatus } from '../stream/status-shape.ts';
-import { askDaemon, readAll, type Server } from './daemon-http.ts';
+import { askDaemon, readAll } from './daemon-http.ts';
 import type { DaemonFact, EnvoyFact, ProbeFacts } from './doctor-checks.ts';
 import { findProbeProgram, probePlaces } from './probe-program.ts';
 import { ProbeQuestions } from './probe-questions.ts';
+import type { Server } from './server-options.ts';
 
 export const PROBE_SOCKET = '/run/sidetrace/probe.sock';
 const ENVOY_ADMIN = 15_000;

@@ -4,12 +4,12 @@ import { escapeText, formatJson } from '../output/escape.ts';
 import { PROBE_PROTOCOL_VERSION } from '../source/probe-protocol.ts';
 import { answerFormat } from './answer.ts';
 import type { Describe } from './commands.ts';
-import { addServerOptions, parseServer, type ServerOptions } from './daemon-http.ts';
 import { addDestinationOptions, type DestinationOptions, openDestination } from './destination.ts';
 import { allChecks, type Check } from './doctor-checks.ts';
 import { readMachine } from './doctor-machine.ts';
 import { askDaemonState, askProbe } from './doctor-node.ts';
 import { COMPLETE, LOST } from './exit-code.ts';
+import { addServerOptions, parseServer, type ServerOptions } from './server-options.ts';
 
 const EXAMPLES = `
 Examples:

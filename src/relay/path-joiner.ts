@@ -46,6 +46,7 @@ interface Ends {
   /** Paths that ever were; and those of them that are more than the flow itself. */
   total: number;
   more: number;
+  requests: number;
   /** The last that were told without what came before them. */
   readonly alone: PathRecord[];
 }
@@ -201,11 +202,14 @@ export class PathJoiner {
     let ends = map.get(flow);
     if (ends === undefined) {
       bounded(map, FLOWS_MAX);
-      ends = { open: new Set(), bySeq: new Map(), total: 0, more: 0, alone: [] };
+      ends = { open: new Set(), bySeq: new Map(), total: 0, more: 0, requests: 0, alone: [] };
       map.set(flow, ends);
     }
     const known = before !== undefined && flowOf(before) === flow;
-    if (!known) ends.total++;
+    if (!known) {
+      ends.total++;
+      if (path.of === 'request') ends.requests++;
+    }
     if (!isOnlyFlow(path) && (!known || isOnlyFlow(before))) ends.more++;
   }
 
@@ -230,8 +234,8 @@ export class PathJoiner {
     if (outs === undefined || ins === undefined) return;
     const one = (out ?? into)!;
     if (one.path.of === 'connection') {
-      const [other] = out === undefined ? outs.open : ins.open;
-      if (other?.path.of === 'connection' && outs.total === 1 && ins.total === 1) this.#link(leaver, out ?? other, into ?? other, 'tuple');
+      const [from, to] = [onlyConnection(outs), onlyConnection(ins)];
+      if (from !== undefined && to !== undefined && (from === out || to === into)) this.#link(leaver, from, to, 'tuple');
       return;
     }
     const seq = out === undefined ? one.path.legs[0]?.seq : one.path.legs.at(-1)?.seq;
@@ -478,6 +482,15 @@ function chainOf(part: Part): Part[] {
   const chain = [head];
   for (let next = head.next; next !== undefined; next = next.next) chain.push(next);
   return chain;
+}
+
+/** The one path of the connection itself, when it carries no requests that are paths: the one that tells most. */
+function onlyConnection({ open, requests, total, more }: Ends): Part | undefined {
+  if (requests > 0) return undefined;
+  const parts = [...open];
+  if (total === 1) return parts[0];
+  const proper = parts.filter(({ path }) => !isOnlyFlow(path));
+  return more === 1 ? proper[0] : undefined;
 }
 
 function addEnd(ends: Ends | undefined, part: Part, seq: number | undefined): void {

@@ -33,8 +33,11 @@ function probeFrame(epochSeconds: number, timeNs: number, wireLength: number, by
   return payload;
 }
 
-/** The records that the engine gives of a recording whose captures have link type LINUX_SLL2; `end` false: the connections go on when it is over. */
-export function watch(path: string, options: { readonly linger?: number; readonly batch?: boolean } = {}): AnyRecord[] {
+/** The records that the engine gives of a recording whose captures have link type LINUX_SLL2; `end` false: the connections go on when it is over. `told` hears of each when it is told. */
+export function watch(
+  path: string,
+  options: { readonly linger?: number; readonly batch?: boolean; readonly told?: (record: AnyRecord, epochMs: number) => void } = {},
+): AnyRecord[] {
   const base = new SourceBase();
   const room = new ConfigRoom();
   const kube: KubeObjects[] = [];
@@ -94,7 +97,11 @@ export function watch(path: string, options: { readonly linger?: number; readonl
     bundles.push(bundle);
   }
   const records: AnyRecord[] = [];
-  const engine = new Engine({ node, redact: true, base, seed: 1 }, (record) => records.push(structuredClone(record)));
+  const engine = new Engine({ node, redact: true, base, seed: 1 }, (record) => {
+    const told = structuredClone(record);
+    records.push(told);
+    options.told?.(told, base.epochSeconds * 1e3 + nowNs / 1e6);
+  });
   const namespaces: EngineNamespace[] = worlds.map((world, i) => engine.open(BigInt(i + 1), world));
   frames.sort((a, b) => a.timeNs - b.timeNs);
   let nowNs = (frames[0]?.timeNs ?? 0) + TICK_NS;

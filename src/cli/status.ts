@@ -1,0 +1,70 @@
+/** `sidetrace status`: how the daemons are, what they follow, what they miss. */
+import { formatJson } from '../output/escape.ts';
+import { type DaemonStatus, readStatus } from '../stream/status-shape.ts';
+import { answerFormat } from './answer.ts';
+import type { Describe } from './commands.ts';
+import { askDaemon, readAll } from './daemon-http.ts';
+import { addDestinationOptions, type DestinationOptions, openDestination } from './destination.ts';
+import { COMPLETE, type ExitCode, LOST, REFUSED } from './exit-code.ts';
+import { complain } from './failure.ts';
+import { addServersOptions, parseServers, type Server, type ServersOptions } from './server-options.ts';
+import { isTroubled, statusText } from './status-text.ts';
+
+const EXAMPLES = `
+Examples:
+  sidetrace status
+  sidetrace status --server wss://node-a:4280 --server wss://node-b:4280 --token-file token
+  sidetrace status -o json | jq '.servers[].status.namespaces[] | select(.state != "capturing")'
+
+Exit codes: 0 all is well, 3 a daemon could not be asked, 4 something was lost, is missing or does not run.`;
+
+/** A node with thousands of pods stays far below. */
+const BYTES_MAX = 64 * 1024 * 1024;
+
+interface StatusOptions extends DestinationOptions, ServersOptions {
+  readonly format: string;
+}
+
+interface Asked {
+  readonly server: string;
+  readonly status?: DaemonStatus;
+  readonly fault?: string;
+}
+
+export const describeStatus: Describe = (command, finish) => {
+  addDestinationOptions(command.option('-o, --format <FORMAT>', 'text or json', 'text'));
+  addServersOptions(command)
+    .addHelpText('after', EXAMPLES)
+    .action(async (options: StatusOptions) => finish(await statusCommand(options)));
+};
+
+async function statusCommand(options: StatusOptions): Promise<ExitCode> {
+  const format = answerFormat(options.format);
+  const asked = await Promise.all(parseServers(options).map(ask));
+  const { writer, palette } = openDestination(options);
+  if (format === 'json') writer.text(`${formatJson({ servers: asked }, 2)}\n`);
+  else
+    writer.text(
+      asked
+        .filter(({ status }) => status !== undefined)
+        .map(({ server, status }) => statusText(server, status!, palette))
+        .join('\n'),
+    );
+  writer.close();
+  for (const { fault } of asked) if (fault !== undefined) complain(fault);
+  if (asked.some(({ fault }) => fault !== undefined)) return REFUSED;
+  return asked.some(({ status }) => isTroubled(status!)) ? LOST : COMPLETE;
+}
+
+async function ask(server: Server): Promise<Asked> {
+  const name = server.name;
+  try {
+    const answer = await askDaemon(server, '/v1/status');
+    const status = readStatus(JSON.parse((await readAll(answer, BYTES_MAX)).toString('utf8')));
+    return typeof status === 'string'
+      ? { server: name, fault: `Cannot read the status of "${name}": ${status}` }
+      : { server: name, status };
+  } catch (error) {
+    return { server: name, fault: error instanceof Error ? error.message : String(error) };
+  }
+}
