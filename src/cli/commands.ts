@@ -25,6 +25,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import('./show.ts')).describeShow,
   },
   {
+    name: 'observe',
+    summary: 'what daemons see, as it happens; paths over several nodes in one',
+    load: async () => (await import('./observe.ts')).describeObserve,
+  },
+  {
     name: 'status',
     summary: 'how the daemons are: what they follow, what is missing, what was lost',
     load: async () => (await import('./status.ts')).describeStatus,

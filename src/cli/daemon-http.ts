@@ -2,6 +2,7 @@
 import { type IncomingMessage, request as plainRequest } from 'node:http';
 import { request as tlsRequest } from 'node:https';
 import type { ConnectionOptions } from 'node:tls';
+import { serverAddressText } from '../stream/server-address.ts';
 import { InputError } from './failure.ts';
 import type { Server } from './server-options.ts';
 
@@ -26,22 +27,16 @@ export class DaemonRefusal extends Error {
 export function askDaemon(server: Server, path: string, about: { readonly signal?: AbortSignal } = {}): Promise<IncomingMessage> {
   const cannot = (state: string): string => `Cannot ask the daemon at "${server.name}" for "${path}": ${state}`;
   return new Promise((resolve, reject) => {
-    const to =
-      server.socketPath === undefined
-        ? {
-            host: server.host,
-            port: server.port,
-            ...(server.secure ? tlsOptions(server) : {}),
-          }
-        : { socketPath: server.socketPath };
-    const asked = (server.secure ? tlsRequest : plainRequest)({
+    const { address } = server;
+    const secure = !('socketPath' in address) && address.secure;
+    const to = 'socketPath' in address ? address : { host: address.host, port: address.port, ...(secure ? tlsOptions(server) : {}) };
+    const asked = (secure ? tlsRequest : plainRequest)({
       ...to,
       path,
       method: 'GET',
       agent: false,
       headers: {
-        host:
-          server.socketPath === undefined ? `${server.host.includes(':') ? `[${server.host}]` : server.host}:${server.port}` : 'localhost',
+        host: 'socketPath' in address ? 'localhost' : serverAddressText(address).replace(/^wss?:\/\//, ''),
         ...(server.token === undefined ? {} : { authorization: `Bearer ${server.token}` }),
       },
       ...(about.signal === undefined ? {} : { signal: about.signal }),
@@ -76,7 +71,7 @@ export function askDaemon(server: Server, path: string, about: { readonly signal
 /** For node:tls. */
 export function tlsOptions({ ca, cert, key, serverName, insecure }: Server): ConnectionOptions {
   return {
-    ...(ca === undefined ? {} : { ca: [...ca] }),
+    ...(ca === undefined ? {} : { ca }),
     ...(cert === undefined ? {} : { cert }),
     ...(key === undefined ? {} : { key }),
     ...(serverName === undefined ? {} : { servername: serverName }),

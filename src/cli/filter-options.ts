@@ -10,16 +10,26 @@ const HEADING = 'Filters (the same one twice: either; different ones: both):';
 
 export interface GivenFilters {
   readonly filters: FilterSet;
+  /** The same as they were given, for a daemon. */
+  readonly specs: readonly GivenFilter[];
   /** `--not` stands at the end, in front of nothing. */
   readonly danglingNot: boolean;
+}
+
+export interface GivenFilter {
+  readonly name: string;
+  readonly value: string;
+  readonly negated: boolean;
 }
 
 /** Adds a flag for every filter; what is given gathers in the result while the command line is read. */
 export function addFilterOptions(command: Command): GivenFilters {
   const set = new FilterSet();
+  const specs: GivenFilter[] = [];
   let negated = false;
   const take = (filter: Filter, value: string): void => {
     set.add(filter, value, negated);
+    specs.push({ name: filter.name, value, negated });
     negated = false;
   };
   command.addOption(command.createOption('--not', 'the next filter must not match').helpGroup(HEADING));
@@ -41,6 +51,7 @@ export function addFilterOptions(command: Command): GivenFilters {
   }
   return {
     filters: set,
+    specs,
     get danglingNot() {
       return negated;
     },

@@ -1,10 +1,10 @@
 /** Which daemons, who asks them, and whom we trust: options, environment, addresses. */
 import { existsSync, readFileSync } from 'node:fs';
 import type { Command } from 'commander';
+import { DEFAULT_PORT, parseServerAddress, type ServerAddress, serverAddressText } from '../stream/server-address.ts';
 import { complain, InputError, UsageError } from './failure.ts';
 
-export const DEFAULT_SOCKET = '/run/sidetrace/daemon.sock';
-const DEFAULT_PORT = 4280;
+const DEFAULT_SOCKET = '/run/sidetrace/daemon.sock';
 
 /** Servers in one command line. */
 const SERVERS_MAX = 256;
@@ -26,7 +26,7 @@ export interface ServersOptions extends AccessOptions {
   readonly server?: readonly string[];
 }
 
-const FORMS = 'unix:PATH, HOST:PORT, ws://HOST:PORT or wss://HOST:PORT';
+const FORMS = 'unix:PATH, ws://HOST:PORT, wss://HOST:PORT or HOST:PORT';
 const DEFAULTS = `SIDETRACE_SERVER, else unix:${DEFAULT_SOCKET} where it is, else 127.0.0.1:${DEFAULT_PORT}`;
 
 /** Adds the options that say which daemon, and who asks. */
@@ -59,12 +59,11 @@ function addOptions(command: Command, flags: string, summary: string, several: b
 export interface Server {
   /** As people call it. */
   readonly name: string;
-  readonly socketPath?: string;
-  readonly secure: boolean;
-  readonly host: string;
-  readonly port: number;
+  readonly address: ServerAddress;
+  /** As it was read; `tokenFile` is where to read it again. */
   readonly token?: string;
-  readonly ca?: readonly Buffer[];
+  readonly tokenFile?: string;
+  readonly ca?: Buffer;
   readonly cert?: Buffer;
   readonly key?: Buffer;
   readonly serverName?: string;
@@ -88,14 +87,16 @@ export function parseServers(options: ServersOptions, environment: NodeJS.Proces
   if (access.insecure)
     complain('--tls-allow-insecure: certificates are not checked, whoever is on the way can read the token and all records');
   const servers = addresses.map((address): Server => ({ ...placeOf(address), ...access }));
-  const clear = access.token === undefined ? undefined : servers.find((server) => !server.secure && !isLocal(server));
+  const clear = access.token === undefined ? undefined : servers.find(({ address }) => !isPrivate(address));
   if (clear !== undefined)
     throw new UsageError(`Cannot send a token to "${clear.name}" in the clear: wss:// is wanted, or an address of this machine`);
   return [...new Map(servers.map((server) => [server.name, server])).values()];
 }
 
-function isLocal({ socketPath, host }: Server): boolean {
-  return socketPath !== undefined || host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host);
+/** Does nobody on the way read what is sent there? */
+function isPrivate(address: ServerAddress): boolean {
+  if ('socketPath' in address || address.secure) return true;
+  return address.host === 'localhost' || address.host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(address.host);
 }
 
 function accessOf(options: AccessOptions, environment: NodeJS.ProcessEnv): Partial<Server> {
@@ -108,7 +109,8 @@ function accessOf(options: AccessOptions, environment: NodeJS.ProcessEnv): Parti
     throw new UsageError('Cannot show a certificate: --tls-client-cert-file and --tls-client-key-file are wanted together');
   return {
     ...(token === undefined || token === '' ? {} : { token }),
-    ...(options.tlsCaCertFiles === undefined ? {} : { ca: options.tlsCaCertFiles.split(',').map((path) => file(path, 'certificates')) }),
+    ...(options.tokenFile === undefined ? {} : { tokenFile: options.tokenFile }),
+    ...(options.tlsCaCertFiles === undefined ? {} : { ca: certificates(options.tlsCaCertFiles) }),
     ...(options.tlsClientCertFile === undefined ? {} : { cert: file(options.tlsClientCertFile, 'a certificate') }),
     ...(options.tlsClientKeyFile === undefined ? {} : { key: file(options.tlsClientKeyFile, 'a key') }),
     ...(options.tlsServerName === undefined ? {} : { serverName: options.tlsServerName }),
@@ -116,15 +118,19 @@ function accessOf(options: AccessOptions, environment: NodeJS.ProcessEnv): Parti
   };
 }
 
-function placeOf(address: string): Pick<Server, 'name' | 'socketPath' | 'secure' | 'host' | 'port'> {
-  const path = address.startsWith('unix:') ? address.slice(5).replace(/^\/\/(?=\/)/, '') : address.startsWith('/') ? address : undefined;
-  if (path !== undefined && path !== '') return { name: `unix:${path}`, socketPath: path, secure: false, host: 'localhost', port: 0 };
-  const [, scheme = 'ws', authority = ''] = /^(?:(ws|wss|http|https):\/\/)?([^/]*)\/?$/.exec(address) ?? [];
-  const [, bracketed, plain, port] = /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})$/.exec(authority) ?? [];
-  const host = bracketed ?? plain;
-  if (host === undefined || Number(port) > 65_535) throw new UsageError(`Cannot ask the daemon at "${address}": ${FORMS} is wanted`);
-  const secure = scheme === 'wss' || scheme === 'https';
-  return { name: `${secure ? 'wss' : 'ws'}://${authority}`, secure, host, port: Number(port) };
+function placeOf(text: string): Pick<Server, 'name' | 'address'> {
+  try {
+    const address = parseServerAddress(text);
+    return { name: serverAddressText(address), address };
+  } catch (error) {
+    if (error instanceof TypeError) throw new UsageError(error.message);
+    throw error;
+  }
+}
+
+/** PEM of several files. */
+function certificates(paths: string): Buffer {
+  return Buffer.concat(paths.split(',').flatMap((path) => [file(path, 'certificates'), Buffer.from('\n')]));
 }
 
 function file(path: string, wish: string): Buffer {

@@ -18,8 +18,8 @@ const FLOWS_MAX = 50_000;
 const PATHS_MAX = 20_000;
 
 export interface FinalOptions {
-  /** `blocks`: the flows of a path are shown within it. `events`: a line for a flow, and lines for a request. `records`: everything as it comes. */
-  readonly layout: 'blocks' | 'events' | 'records';
+  /** `blocks`: the flows of a path are shown within it. `events`: a line for a flow, and lines for a request. `records`: everything as it comes; `counts`: the same, but nothing after its end. */
+  readonly layout: 'blocks' | 'events' | 'records' | 'counts';
   readonly filters?: FilterSet;
   readonly context?: FilterContext;
 }
@@ -63,11 +63,12 @@ export class FinalRecords {
     const { layout, filters } = this.#options;
     switch (record.type) {
       case 'flow':
-        if (layout === 'records' && filters === undefined) this.#sink.write(record);
+        if (this.#asItComes && filters === undefined) this.#sink.write(record);
         else this.#flow(record, nowMs, false);
         break;
       case 'path':
-        if (layout === 'records' && filters === undefined) this.#sink.write(record);
+        if (layout === 'counts' && this.#isOver(record)) break;
+        if (this.#asItComes && filters === undefined) this.#sink.write(record);
         else this.#path(record, nowMs);
         break;
       case 'finding':
@@ -81,7 +82,7 @@ export class FinalRecords {
 
   /** A flow that is told for the sake of paths only. */
   context(flow: FlowRecord, nowMs: number): void {
-    if (this.#options.layout === 'records') this.#sink.context?.(flow);
+    if (this.#asItComes) this.#sink.context?.(flow);
     else this.#flow(flow, nowMs, true);
   }
 
@@ -101,6 +102,22 @@ export class FinalRecords {
   end(): void {
     this.tick(Number.POSITIVE_INFINITY);
     this.#sink.end();
+  }
+
+  get #asItComes(): boolean {
+    return this.#options.layout === 'records' || this.#options.layout === 'counts';
+  }
+
+  #end(path: string): void {
+    if (this.#shown.size >= PATHS_MAX) for (const oldest of this.#shown) if (this.#shown.delete(oldest)) break;
+    this.#shown.add(path);
+  }
+
+  /** Did its end come before? */
+  #isOver({ id, event }: PathRecord): boolean {
+    const over = this.#shown.has(id);
+    if (event === 'close' && this.#options.filters === undefined) this.#end(id);
+    return over;
   }
 
   #know(rule: string, id: string): void {
@@ -156,7 +173,7 @@ export class FinalRecords {
   }
 
   #path(path: PathRecord, nowMs: number): void {
-    if (this.#options.layout !== 'records' && this.#shown.has(path.id)) return;
+    if (!this.#asItComes && this.#shown.has(path.id)) return;
     for (const { flow } of path.legs) {
       const known = this.#flows.get(flow);
       if (known !== undefined) known.inPath = true;
@@ -190,11 +207,8 @@ export class FinalRecords {
       for (const known of passing) this.#pass(known.flow.id);
       if (layout !== 'blocks') for (const known of passing) this.#showFlow(known);
     }
-    if (path.event === 'close') {
-      if (this.#shown.size >= PATHS_MAX) for (const oldest of this.#shown) if (this.#shown.delete(oldest)) break;
-      this.#shown.add(id);
-    }
-    if (layout === 'records') {
+    if (path.event === 'close') this.#end(id);
+    if (this.#asItComes) {
       this.#sink.write(path);
       return;
     }
@@ -206,7 +220,7 @@ export class FinalRecords {
   /** A line for a flow: when it is known, and again when it came to its end. */
   #showFlow(known: KnownFlow): void {
     const { flow } = known;
-    if (this.#options.layout === 'records') {
+    if (this.#asItComes) {
       if (known.shownAs !== stateOf(flow)) this.#sink.write(flow);
       known.shownAs = stateOf(flow);
       return;

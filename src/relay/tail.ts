@@ -1,6 +1,13 @@
 /**
  * The streams of one or several daemons as one: in order of time, paths completed across nodes. A server that is silent or gone holds nobody up. Pure: time comes from the caller.
+ *
+ * What comes behind the merge waits by the stream's own clock: it goes as the caller's does, and jumps ahead with records that are ahead of it, as those do that were kept. So what is kept is joined and shown
+ * as when it happened, however fast it comes. Records were told a few seconds after their time, some sooner than others, and of what is kept nobody knows when: there the clock jumps by less.
  */
+
+/** By which the clock is slower than the records that were kept. */
+const PAST_SHARE = 5;
+
 import { parseRfc3339, parseTimeNs, type TimeBase } from '../net/time.ts';
 import type { AnyRecord, FlowRecord } from '../record/record.ts';
 import type { ClockOffset } from './clock-offset.ts';
@@ -14,6 +21,8 @@ export interface TailOptions {
   readonly waitMs: number;
   /** Whether paths are completed across nodes. */
   readonly join: boolean;
+  /** Records that were kept come first, until `pastIsOver` is called. */
+  readonly past: boolean;
 }
 
 export interface TailOutput {
@@ -23,6 +32,8 @@ export interface TailOutput {
 
 interface Entry {
   readonly record: AnyRecord;
+  /** Its time in nanoseconds, where it has one. */
+  readonly timeNs: number | undefined;
   readonly context: boolean;
 }
 
@@ -35,12 +46,19 @@ export class Tail {
   #joiner: PathJoiner | undefined;
   /** The node by whose clock records are put in order. */
   #reference: string | undefined;
-  #nowMs = 0;
+  /** The stream's clock, and the caller's when it was looked at last. */
+  #clockMs = 0;
+  #callerMs: number | undefined;
+  /** At this time of records the clock stood so. */
+  #anchor: { readonly recordMs: number; readonly clockMs: number } | undefined;
+  #latestMs = Number.NEGATIVE_INFINITY;
+  #past: boolean;
 
   constructor(options: TailOptions, output: TailOutput) {
     this.#options = options;
     this.#output = output;
     this.#merge = new MergeWindow(options.windowMs);
+    this.#past = options.past;
   }
 
   /** A server is there, or there again, and speaks for this node. */
@@ -55,26 +73,39 @@ export class Tail {
   }
 
   record(server: string, record: AnyRecord, nowMs: number): void {
-    this.#push(server, { record, context: false }, nowMs);
+    this.#push(server, record, false, nowMs);
   }
 
   /** A flow for the sake of the paths that follow. */
   context(server: string, flow: FlowRecord, nowMs: number): void {
-    this.#push(server, { record: flow, context: true }, nowMs);
+    this.#push(server, flow, true, nowMs);
   }
 
-  /** Lets go what has waited long enough. */
-  tick(nowMs: number): void {
-    this.#nowMs = nowMs;
-    for (const entry of this.#merge.take(nowMs)) this.#pass(entry, nowMs);
-    this.#joiner?.tick(nowMs);
+  /** Lets go what has waited long enough. @returns the stream's clock */
+  tick(nowMs: number): number {
+    this.#advance(nowMs);
+    for (const entry of this.#merge.take(nowMs)) this.#pass(entry);
+    this.#joiner?.tick(this.#clockMs);
+    return this.#clockMs;
   }
 
-  /** Nothing more will come. */
-  end(nowMs: number): void {
-    this.#nowMs = nowMs;
-    for (const entry of this.#merge.rest()) this.#pass(entry, nowMs);
+  /** What comes from now on happens now. */
+  pastIsOver(): void {
+    this.#past = false;
+    this.#anchor = undefined;
+  }
+
+  /** Nothing more will come. @returns the stream's clock */
+  end(nowMs: number): number {
+    this.#advance(nowMs);
+    for (const entry of this.#merge.rest()) this.#pass(entry);
     this.#joiner?.end();
+    return this.#clockMs;
+  }
+
+  #advance(nowMs: number): void {
+    if (this.#callerMs !== undefined) this.#clockMs += Math.max(0, nowMs - this.#callerMs);
+    this.#callerMs = nowMs;
   }
 
   /** What is known of a node's clock, against the one by which records are put in order. */
@@ -82,13 +113,14 @@ export class Tail {
     return this.#reference === undefined ? undefined : this.#joiner?.offsets.between(this.#reference, node);
   }
 
-  #push(server: string, entry: Entry, nowMs: number): void {
-    this.#merge.push(server, this.#timeOf(server, entry), entry, nowMs);
+  #push(server: string, record: AnyRecord, context: boolean, nowMs: number): void {
+    const timeNs = context ? undefined : this.#timeOf(server, record);
+    this.#merge.push(server, timeNs, { record, timeNs, context }, nowMs);
     this.tick(nowMs);
   }
 
-  #timeOf(server: string, { record, context }: Entry): number | undefined {
-    if (context || record.type === 'finding' || record.type === 'total') return undefined;
+  #timeOf(server: string, record: AnyRecord): number | undefined {
+    if (record.type === 'finding' || record.type === 'total') return undefined;
     const text = record.type === 'flow' && record.event === 'open' ? record.first : record.last;
     this.#base ??= { epochSeconds: parseRfc3339(text)?.seconds ?? 0 };
     const at = parseTimeNs(this.#base, text);
@@ -97,14 +129,26 @@ export class Tail {
     return at === undefined ? undefined : at - (offset?.ns ?? 0);
   }
 
-  #pass({ record, context }: Entry, nowMs: number): void {
-    if (context) this.#output.context(record as FlowRecord, nowMs);
-    else if (!this.#options.join) this.#output.write(record, nowMs);
-    else {
-      this.#joiner ??= new PathJoiner({ base: this.#base ?? { epochSeconds: 0 }, waitMs: this.#options.waitMs }, (joined) =>
-        this.#output.write(joined, this.#nowMs),
-      );
-      this.#joiner.write(record, nowMs);
+  #jump(recordMs: number): void {
+    if (this.#anchor === undefined) this.#anchor = { recordMs: Math.max(recordMs, this.#latestMs), clockMs: this.#clockMs };
+    if (recordMs <= this.#latestMs) return;
+    this.#latestMs = recordMs;
+    const target = this.#anchor.clockMs + (recordMs - this.#anchor.recordMs) / (this.#past ? PAST_SHARE : 1);
+    if (target > this.#clockMs) this.#clockMs = target;
+  }
+
+  #pass({ record, timeNs, context }: Entry): void {
+    if (timeNs !== undefined) this.#jump(timeNs / 1e6);
+    const nowMs = this.#clockMs;
+    if (!this.#options.join) {
+      if (context) this.#output.context(record as FlowRecord, nowMs);
+      else this.#output.write(record, nowMs);
+      return;
     }
+    this.#joiner ??= new PathJoiner({ base: this.#base ?? { epochSeconds: 0 }, waitMs: this.#options.waitMs }, (joined) =>
+      this.#output.write(joined, this.#clockMs),
+    );
+    this.#joiner.tick(nowMs);
+    this.#joiner.write(record, nowMs);
   }
 }
