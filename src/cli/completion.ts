@@ -56,11 +56,11 @@ function valuesOf(command: string, option: Option): readonly string[] | 'files' 
   if (!option.required && !option.optional) return [];
   if (option.long === '--format') {
     const records = sinks.map(({ name }) => name);
-    return command === 'replay' ? [...records, 'pcapng'] : command === 'show' ? records : ['text', 'json'];
+    return command === 'replay' ? [...records, 'pcapng'] : command === 'show' || command === 'observe' ? records : ['text', 'json'];
   }
   if (option.long === '--time-format') return timeFormats;
   if (option.long === '--color') return ['auto', 'always', 'never'];
-  return /<FILE(\|-)?>|<RECORDING>/.test(option.flags) ? 'files' : 'free';
+  return /<FILES?(\|-)?>|<RECORDING>/.test(option.flags) ? 'files' : 'free';
 }
 
 const takesValue = (option: Option): boolean => option.required || option.optional;
