@@ -23,6 +23,8 @@ export function needsEnvoy(): { skip: string | false } {
 export interface RunningEnvoy {
   /** Ports of the listeners by name. */
   readonly ports: ReadonlyMap<string, number>;
+  /** Port of its administration interface. */
+  readonly admin: number;
   get(path: string): Promise<string>;
   stop(): Promise<void>;
 }
@@ -59,7 +61,7 @@ export async function startEnvoy(listeners: readonly object[], clusters: readonl
   );
   child.stderr!.on('data', (data) => log.push(String(data)));
   const stop = async () => {
-    if (child.exitCode === null) {
+    if (child.exitCode === null && child.signalCode === null) {
       const ended = new Promise((resolve) => child.once('exit', resolve));
       child.kill('SIGKILL');
       await ended;
@@ -83,7 +85,7 @@ export async function startEnvoy(listeners: readonly object[], clusters: readonl
     const ports = new Map<string, number>();
     for (const { name, local_address } of JSON.parse(await get('/listeners?format=json')).listener_statuses)
       ports.set(name, local_address.socket_address.port_value);
-    return { ports, get, stop };
+    return { ports, admin: Number(new URL(url).port), get, stop };
   } catch (error) {
     await stop();
     throw error;

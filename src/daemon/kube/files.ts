@@ -3,7 +3,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { parseAllDocuments } from 'yaml';
 import { KubeNames } from '../../kube/names.ts';
 import { type KubeObjects, parseKubeObjects } from '../../kube/objects.ts';
-import type { ListWatchOptions } from './list-watch.ts';
+import type { KubeLog } from './list-watch.ts';
 import { Listeners } from './listeners.ts';
 import { findPodByAddress, type OwnPod } from './pod-by-address.ts';
 import type { KubeSource, KubeView } from './source.ts';
@@ -12,7 +12,7 @@ export interface KubeFilesOptions {
   readonly paths: readonly string[];
   /** Pods of other nodes are names only. Absent: those of all nodes may be looked up by address. */
   readonly node?: string;
-  readonly log: ListWatchOptions<unknown>['log'];
+  readonly log: KubeLog;
   readonly intervalMs?: number;
 }
 
@@ -117,7 +117,7 @@ export class KubeFiles implements KubeSource {
       this.#readAtMs = Date.now();
     } else if (this.#faultySinceMs === undefined) {
       this.#faultySinceMs = Date.now();
-      this.#options.log('warn', 'a file of Kubernetes objects cannot be read', { reason: fault });
+      this.#options.log.warn({ reason: fault }, 'a file of Kubernetes objects cannot be read');
     }
     if (!different) return;
     this.#names = new KubeNames(...[...this.#files.values()].flatMap(({ objects }) => objects));

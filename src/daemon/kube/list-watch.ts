@@ -7,8 +7,12 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type JsonObject, listOf, objectOf, textOf } from '../../kube/fields.ts';
+import type { Log } from '../log.ts';
 import { type KubeApi, KubeApiError } from './api.ts';
 import { type BackOff, backOffMs } from './back-off.ts';
+
+/** Messages are constant, what varies is in the fields. */
+export type KubeLog = Pick<Log, 'info' | 'warn'>;
 
 export interface ListWatchOptions<T> {
   readonly api: KubeApi;
@@ -20,7 +24,7 @@ export interface ListWatchOptions<T> {
   readonly read: (item: unknown) => T | undefined;
   /** The objects are others now: one of them, or (no key) all. */
   readonly onChange: (key: string | undefined) => void;
-  readonly log: (level: 'info' | 'warn', message: string, fields: { readonly [name: string]: unknown }) => void;
+  readonly log: KubeLog;
   readonly pageSize?: number;
   readonly backOff?: BackOff;
   readonly random?: () => number;
@@ -153,7 +157,7 @@ export class ListWatch<T> {
     this.#waitMs = 0;
     if (error instanceof GoneError || (error instanceof KubeApiError && error.status === 410)) {
       this.#version = undefined;
-      this.#options.log('info', 'the version to go on from is gone: listing again', { path: this.#options.path });
+      this.#options.log.info({ path: this.#options.path }, 'the version to go on from is gone: listing again');
     }
     const message = error instanceof Error ? error.message : String(error);
     if (error instanceof KubeApiError) {
@@ -162,7 +166,7 @@ export class ListWatch<T> {
     }
     if (this.#staleSinceMs === undefined) {
       this.#staleSinceMs = Number.isNaN(this.#heardMs) ? this.#now() : this.#heardMs;
-      this.#options.log('warn', 'objects are not followed any more', { path: this.#options.path, reason: message });
+      this.#options.log.warn({ path: this.#options.path, reason: message }, 'objects are not followed any more');
     }
     this.#reason = message;
   }
@@ -229,7 +233,7 @@ export class ListWatch<T> {
     const seconds = WATCH_SECONDS + Math.floor(this.#random() * WATCH_SECONDS);
     const url = this.#url({ watch: '1', allowWatchBookmarks: 'true', resourceVersion: from, timeoutSeconds: String(seconds) });
     const opened = () => {
-      if (this.#staleSinceMs !== undefined) this.#options.log('info', 'objects are followed again', { path: this.#options.path });
+      if (this.#staleSinceMs !== undefined) this.#options.log.info({ path: this.#options.path }, 'objects are followed again');
       this.#openedMs = this.#now();
       this.#staleSinceMs = undefined;
       this.#reason = undefined;

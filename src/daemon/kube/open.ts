@@ -2,7 +2,7 @@
 import { KubeApi } from './api.ts';
 import { KubeFiles } from './files.ts';
 import { inCluster, type KubeCluster, KubeconfigError, kubeconfigPaths, readKubeconfig } from './kubeconfig.ts';
-import type { ListWatchOptions } from './list-watch.ts';
+import type { KubeLog } from './list-watch.ts';
 import { type KubeSource, withoutKube } from './source.ts';
 import { KubeWatch } from './watch.ts';
 
@@ -16,7 +16,7 @@ export interface KubeOptions {
   readonly files?: readonly string[];
   readonly node: string;
   readonly allPods: boolean;
-  readonly log: ListWatchOptions<unknown>['log'];
+  readonly log: KubeLog;
 }
 
 export interface OpenKube {

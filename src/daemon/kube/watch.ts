@@ -7,7 +7,7 @@ import { KubeNames } from '../../kube/names.ts';
 import { type EndpointSlice, type Pod, readKubeObject, type Service } from '../../kube/objects.ts';
 import type { KubeApi } from './api.ts';
 import type { BackOff } from './back-off.ts';
-import { ListWatch, type ListWatchOptions, type ListWatchState } from './list-watch.ts';
+import { type KubeLog, ListWatch, type ListWatchState } from './list-watch.ts';
 import { Listeners } from './listeners.ts';
 import { findPodByAddress, type OwnPod } from './pod-by-address.ts';
 import type { KubeSource, KubeView } from './source.ts';
@@ -18,7 +18,7 @@ export interface KubeWatchOptions {
   readonly node: string;
   /** All pods, so that peers on other nodes have names; else those of this node only. */
   readonly allPods: boolean;
-  readonly log: ListWatchOptions<unknown>['log'];
+  readonly log: KubeLog;
   readonly pageSize?: number;
   readonly backOff?: BackOff;
   readonly random?: () => number;

@@ -37,7 +37,7 @@ test('a file is read again when it changes; one that cannot be read leaves what 
     paths: [path],
     node: 'node-a',
     intervalMs: 20,
-    log: (_level, _message, fields) => warnings.push(fields.reason),
+    log: { info() {}, warn: (fields: unknown) => warnings.push((fields as { reason: string }).reason) },
   });
   source.start();
   const { view } = source;
@@ -56,7 +56,7 @@ test('a file is read again when it changes; one that cannot be read leaves what 
 });
 
 test('where names come from: what is told, else what is there, else nothing', () => {
-  const log = () => {};
+  const log = { info() {}, warn() {} };
   const none = openKube({ from: 'auto', node: 'n', allPods: true, log }, {});
   assert.equal(none.source.view.source, 'none');
   assert.equal(none.api, undefined);

@@ -21,7 +21,7 @@ afterEach(async () => {
 
 const times: KubeApiTimes = { head: 500, idle: 500, whole: 3000, watchIdle: 1500 };
 const quick = { firstMs: 20, mostMs: 100 };
-const log = () => {};
+const log = { info() {}, warn() {} };
 
 async function startServer(withTls = false): Promise<SmallApiServer> {
   const server = new SmallApiServer(withTls ? tls : undefined);

@@ -11,7 +11,7 @@ import { until } from './small-api-server.ts';
 
 const COUNT = Number(process.env.SIDETRACE_KUBE_PODS ?? 1000);
 const server = new RealApiServer();
-const log = () => {};
+const log = { info() {}, warn() {} };
 
 before(async () => {
   if (needsApiServer().skip === false) await server.start();
