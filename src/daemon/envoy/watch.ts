@@ -129,7 +129,8 @@ export class EnvoyWatch {
         this.#failures = 0;
       } catch (error) {
         if (signal.aborted) return;
-        if (!(error instanceof AdminError) && !(error instanceof SyntaxError)) this.#options.log.warn({ err: error }, 'the configuration of an Envoy could not be read');
+        if (!(error instanceof AdminError) && !(error instanceof SyntaxError))
+          this.#options.log.warn({ err: error }, 'the configuration of an Envoy could not be read');
         this.#fail(error instanceof Error ? error.message : String(error));
       }
       await sleep(this.#pauseMs(), undefined, { signal }).catch(() => {});
@@ -230,7 +231,8 @@ export class EnvoyWatch {
 
   async #body(path: string, limit: number): Promise<Buffer> {
     const { status, body } = await this.#client.get(this.#port!, path, limit);
-    if (status !== 200) throw new AdminError(`Cannot read Envoy's ${path} on port ${this.#port}: status 200 is wanted, it answers ${status}`);
+    if (status !== 200)
+      throw new AdminError(`Cannot read Envoy's ${path} on port ${this.#port}: status 200 is wanted, it answers ${status}`);
     return body;
   }
 }
