@@ -152,11 +152,16 @@ function plainFields(fields: LogFields): LogFields {
       if (typeof value === 'string') return [name, cut(value)];
       if (typeof value === 'bigint') return [name, value.toString()];
       if (value instanceof Error) return [name, errorFields(value)];
-      if (typeof value === 'object' && value !== null)
-        return [name, cut(JSON.stringify(value, (_key, inner) => (typeof inner === 'bigint' ? inner.toString() : inner)))];
+      if (typeof value === 'object' && value !== null) return [name, bounded(value)];
       return [name, value];
     }),
   );
+}
+
+/** A small object as it is, a large one as the beginning of its text. */
+function bounded(value: object): unknown {
+  const text = JSON.stringify(value, (_key, inner) => (typeof inner === 'bigint' ? inner.toString() : inner));
+  return text === undefined || text.length > TEXT_LIMIT ? cut(text ?? '') : JSON.parse(text);
 }
 
 function errorFields(error: unknown): unknown {

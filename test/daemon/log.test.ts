@@ -13,12 +13,12 @@ function collected(level: 'trace' | 'info' = 'info') {
 
 test('a line is one JSON object with the level by name, the node, the part and the fields', () => {
   const { log, read } = collected();
-  log.child('probe', { netns: 'a' }).warn({ cookie: 5n, err: new Error('broken') }, 'the capture failed');
+  log.child('probe', { netns: 'a' }).warn({ cookie: 5n, list: ['a', 5n], err: new Error('broken') }, 'the capture failed');
   log.info('started');
   const [first, second] = read();
   assert.deepEqual(
-    [first?.level, first?.node, first?.part, first?.netns, first?.cookie, first?.msg],
-    ['warn', 'n1', 'probe', 'a', '5', 'the capture failed'],
+    [first?.level, first?.node, first?.part, first?.netns, first?.cookie, first?.list, first?.msg],
+    ['warn', 'n1', 'probe', 'a', '5', ['a', '5'], 'the capture failed'],
   );
   assert.match(JSON.stringify(first?.err), /"message":"broken"/);
   assert.deepEqual([second?.level, second?.msg], ['info', 'started']);
