@@ -8,6 +8,7 @@ import { addFilterOptions, type GivenFilters, parseLimits } from './filter-optio
 import { observe } from './observe-run.ts';
 import { podLabels } from './pod-labels.ts';
 import { addRecordOptions, formatHelp, parseRecordOptions, type RecordOutputOptions } from './record-output.ts';
+import { expandServers } from './server-hosts.ts';
 import { addServersOptions, parseServers, type ServersOptions } from './server-options.ts';
 
 const EXAMPLES = `
@@ -70,7 +71,7 @@ async function observeCommand(options: ObserveOptions, given: GivenFilters, name
   if (follow && first !== undefined) throw new UsageError('Cannot give --first and --follow together: one of them is wanted');
   if (follow && format.name === 'table')
     throw new UsageError('Cannot write the format "table" with --follow: its columns are measured, "-o compact" is wanted');
-  const servers = parseServers(options);
+  const servers = await expandServers(parseServers(options));
   const files = namedFiles(named);
   const join = options.join && servers.length > 1;
   const byLabel = given.specs.some(({ name }) => name === 'label' || name.endsWith('-label'));

@@ -8,6 +8,8 @@ export const CONFIG_FILE = '/etc/sidetrace/config.yaml';
 const FILE_LIMIT = 1024 * 1024;
 const ISSUE_LIMIT = 20;
 const SHOWN_LENGTH = 120;
+/** What clients and tests read, and what Kubernetes tells of services: SIDETRACE_SERVICE_HOST, SIDETRACE_PORT_4280_TCP … */
+const NOT_OURS = /^SIDETRACE_(SERVER|TOKEN|FUZZ|REFERENCE)$|_SERVICE_(HOST|PORT)|_PORT(_\d+|$)/;
 
 /** A configuration that cannot be used; each line of the message is one fault. */
 export class ConfigError extends SyntaxError {
@@ -53,8 +55,7 @@ export function readConfig(sources: ConfigSources): ReadConfig {
   }
   const known = new Set(settings.map((setting) => setting.environment));
   for (const name of Object.keys(sources.environment)) {
-    // Kubernetes puts the addresses of services into the environment: SIDETRACE_SERVICE_HOST, SIDETRACE_PORT_4280_TCP …
-    if (name.startsWith('SIDETRACE_') && !known.has(name) && !/_SERVICE_(HOST|PORT)|_PORT(_\d+|$)/.test(name))
+    if (name.startsWith('SIDETRACE_') && !known.has(name) && !NOT_OURS.test(name))
       warnings.push(`The environment names "${name}", which is no setting: it has no effect`);
   }
   const parsed = v.safeParse(configSchema, tree);

@@ -189,7 +189,7 @@ test("the daemon's account may read names and ask who a caller is; no secrets, n
 test('observe through the Service shows Bookinfo, on both nodes', { timeout: 180_000 }, async () => {
   const from = lab.pod('outsider');
   const reader = token('reader');
-  const observe = ['observe', '--server', SERVICE, '--token-file', reader, '--ca-file', caFile, '-o', 'json', '--last', '5000'];
+  const observe = ['observe', '--server', SERVICE, '--token-file', reader, '--tls-ca-cert-files', caFile, '-o', 'json', '--last', '5000'];
   const lines = await until('a request for /productpage in the stream', 60, () => {
     for (let i = 0; i < 5; i += 1)
       run(lab.inPod(lab.pod('client'), ['curl', '-sf', '-o', '/dev/null', 'http://productpage:9080/productpage'], 'app'));
@@ -212,7 +212,8 @@ test('observe through the Service shows Bookinfo, on both nodes', { timeout: 180
 
 test('without a token, with one for somebody else and with one that may not, nothing is shown', { timeout: 60_000 }, () => {
   const from = lab.pod('outsider');
-  const refused = (...words: string[]) => client(from, ['observe', '--server', SERVICE, '--ca-file', caFile, '--last', '1', ...words]);
+  const refused = (...words: string[]) =>
+    client(from, ['observe', '--server', SERVICE, '--tls-ca-cert-files', caFile, '--last', '1', ...words]);
   for (const answer of [
     refused(),
     refused('--token-file', token('reader', 'https://kubernetes.default.svc')),
