@@ -1,0 +1,277 @@
+/**
+ * The daemon of one node: the probe's frames and readings into the engine, the engine's records onto the stream. This file puts the parts together and holds their order of beginning and ending;
+ * it needs no capability, and no parent that has one where the probe runs beside it.
+ *
+ * Beginning: the stream listens first, so that who connects hears everything; then names, then the probe. Ending (within 5 s): captures are drained, flows told, the stream says goodbye.
+ */
+import { randomInt } from 'node:crypto';
+import type { TotalRecord } from '../record/record.ts';
+import type { StreamServerOptions } from '../stream/server.ts';
+import { StreamServer } from '../stream/server.ts';
+import { authenticatorsOf } from './access.ts';
+import { TickClock } from './clock.ts';
+import { type DaemonConfig, parseListen } from './config.ts';
+import { Engine } from './engine/engine.ts';
+import type { EngineNamespace } from './engine/engine-namespace.ts';
+import { EnvoyWatch } from './envoy/watch.ts';
+import { type HealthServer, type Readiness, serveHealth } from './health.ts';
+import { openKube } from './kube/open.ts';
+import type { KubeSource } from './kube/source.ts';
+import type { DaemonLog } from './log.ts';
+import { type DaemonMetrics, type Exposition, exposeMetrics } from './metrics.ts';
+import type { FollowedNamespace } from './node/followed-namespace.ts';
+import { NodeFollower } from './node/follower.ts';
+import { ProbeLink } from './node/probe-link.ts';
+import { Outlet } from './outlet.ts';
+import { statusOf } from './status.ts';
+
+/** How often the engine looks at what came. */
+const TICK_MS = 250;
+
+interface Watched {
+  readonly followed: FollowedNamespace;
+  readonly envoy: EnvoyWatch;
+  readonly sinceNs: number;
+}
+
+export interface DaemonOptions {
+  readonly config: DaemonConfig;
+  readonly log: DaemonLog;
+  readonly metrics: DaemonMetrics;
+  readonly version: string;
+  readonly environment: NodeJS.ProcessEnv;
+}
+
+export class Daemon {
+  readonly server: StreamServer;
+  readonly #options: DaemonOptions;
+  readonly #clock = new TickClock();
+  readonly #beganNs: number;
+  readonly #link: ProbeLink;
+  readonly #kube: KubeSource;
+  readonly #engine: Engine;
+  readonly #outlet: Outlet;
+  readonly #follower: NodeFollower<EngineNamespace>;
+  readonly #exposition: Exposition;
+  readonly #watched = new Map<bigint, Watched>();
+  readonly #views = new Map<bigint, EngineNamespace>();
+  #health: HealthServer | undefined;
+  #tick: NodeJS.Timeout | undefined;
+  #stopping: Promise<TotalRecord> | undefined;
+
+  /** @throws {Error} for files and addresses that cannot be used; nothing has begun then */
+  constructor(options: DaemonOptions) {
+    this.#options = options;
+    const { config, log, metrics, environment } = options;
+    const { base } = this.#clock;
+    this.#beganNs = this.#clock.nowNs();
+    const kube = openKube(
+      {
+        from: config.kubernetes.source,
+        ...(config.kubernetes.kubeconfig === '' ? {} : { kubeconfig: [config.kubernetes.kubeconfig] }),
+        ...(config.kubernetes.context === '' ? {} : { context: config.kubernetes.context }),
+        files: Object.values(config.kubernetes.files).filter((path) => path !== ''),
+        node: config.node,
+        allPods: config.kubernetes.allPods,
+        log: log.child('kubernetes'),
+      },
+      environment,
+    );
+    this.#kube = kube.source;
+    this.server = new StreamServer(serverOptions(options, authenticatorsOf(config, kube.api)));
+    this.#outlet = new Outlet(metrics, (records) => this.server.publish(records));
+    this.#engine = new Engine(
+      {
+        node: config.node,
+        redact: config.records.redact,
+        base,
+        seed: randomInt(2 ** 32) | 0,
+        settleNs: config.records.settleMs * 1e6,
+        updateNs: config.records.updateMs * 1e6,
+        flowsMax: config.flows.max,
+      },
+      this.#outlet.write,
+    );
+    this.#link = new ProbeLink({ place: placeOf(config), log: log.child('probe') });
+    this.#follower = new NodeFollower<EngineNamespace>({
+      link: this.#link,
+      engine: {
+        open: (cookie, world) => {
+          const view = this.#engine.open(cookie, world);
+          this.#views.set(cookie, view);
+          return view;
+        },
+        close: (view) => {
+          this.#views.delete(view.cookie);
+          this.#engine.close(view);
+        },
+        lose: (loss, scope) => this.#engine.lose(loss, scope),
+      },
+      base,
+      config: { node: config.node, ...config.probe, home: config.namespaces.home },
+      log,
+      names: () => this.#kube.view.names,
+      podOf: (addresses) => this.#podOf(addresses),
+      onNamespace: (followed) => this.#begin(followed),
+      onGone: (followed) => this.#end(followed),
+    });
+    this.#exposition = exposeMetrics(metrics, options.version);
+    metrics.onScrape.push(() => this.#count());
+    this.server.handle('GET', '/v1/status', 'status', () => ({ type: 'application/json', body: `${JSON.stringify(this.status())}\n` }));
+  }
+
+  /** @throws {Error} when it cannot listen */
+  async start(): Promise<void> {
+    const { config, log } = this.#options;
+    if (config.health.listen !== '')
+      this.#health = await serveHealth({ listen: config.health.listen, ready: () => this.#ready(), metrics: this.#exposition });
+    try {
+      await this.server.listen(config.stream.listen.map((address) => parseListen(address)!));
+    } catch (error) {
+      await this.#health?.close();
+      throw error;
+    }
+    this.#tick = setInterval(() => this.#run(), TICK_MS);
+    this.#kube.onChange(() => this.#follower.findPods());
+    this.#kube.start();
+    this.#link.start();
+    void this.#follower.start().then(() => log.info({ namespaces: this.#watched.size }, 'captures are open'));
+    log.info({ stream: config.stream.listen, health: config.health.listen }, 'the daemon has begun');
+  }
+
+  /** Drains what is captured, tells it, says goodbye. Called again it waits for the same end. */
+  stop(): Promise<TotalRecord> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  status() {
+    return statusOf({
+      node: this.#options.config.node,
+      version: this.#options.version,
+      base: this.#clock.base,
+      beganNs: this.#beganNs,
+      nowNs: this.#clock.nowNs(),
+      namespaces: [...this.#watched.values()].map(({ followed, sinceNs }) => ({ followed, view: this.#views.get(followed.cookie), sinceNs })),
+      engine: this.#engine,
+      server: this.server,
+      link: this.#link,
+      ringBytes: this.#follower.ringBytes,
+      kube: this.#kube.view,
+    });
+  }
+
+  async #stop(): Promise<TotalRecord> {
+    await this.#follower.stop();
+    clearInterval(this.#tick);
+    const totals = this.#engine.finish(this.#clock.nowNs());
+    this.#outlet.flush();
+    this.#link.stop();
+    await Promise.all([this.server.close(totals), this.#kube.stop(), this.#health?.close()]);
+    this.#exposition.close();
+    return totals;
+  }
+
+  #run(): void {
+    try {
+      this.#engine.tick(this.#clock.nowNs());
+    } catch (error) {
+      this.#options.log.error({ err: error }, 'what came could not be told');
+    }
+    this.#outlet.flush();
+  }
+
+  #begin(followed: FollowedNamespace): void {
+    const { config, log } = this.#options;
+    const envoy = new EnvoyWatch({
+      open: (port) => followed.tunnel(port),
+      world: followed.world,
+      base: this.#clock.base,
+      ports: config.envoy.ports,
+      intervalMs: config.envoy.intervalMs,
+      maxDumpBytes: config.envoy.maxDumpBytes,
+      metrics: this.#options.metrics,
+      log: log.child('envoy', { netns: followed.netns }),
+    });
+    this.#watched.set(followed.cookie, { followed, envoy, sinceNs: this.#clock.nowNs() });
+    envoy.start();
+  }
+
+  #end(followed: FollowedNamespace): void {
+    this.#watched.get(followed.cookie)?.envoy.stop();
+    this.#watched.delete(followed.cookie);
+  }
+
+  /** All addresses must be the same pod's. */
+  #podOf(addresses: readonly string[]): { namespace: string; name: string; uid: string } | undefined {
+    const { view } = this.#kube;
+    const pods = new Map(addresses.flatMap((address) => view.podByAddress(address) ?? []).map((pod) => [pod.uid, pod]));
+    const [pod] = pods.values();
+    return pods.size === 1 && pod !== undefined ? { namespace: pod.namespace, name: pod.name, uid: pod.uid ?? '' } : undefined;
+  }
+
+  #ready(): Readiness {
+    const { reason, hello } = this.#link;
+    if (hello === undefined) return { ready: false, reasons: [`the probe does not answer${reason === '' ? '' : `: ${reason}`}`] };
+    const all = [...this.#watched.values()];
+    const capturing = all.filter(({ followed }) => followed.status === 'capturing').length;
+    const ready = all.length === 0 || capturing > 0;
+    return { ready, reasons: [`${capturing} of ${all.length} namespaces are captured`] };
+  }
+
+  #count(): void {
+    const { metrics, config, log } = this.#options;
+    const { packets, bytes } = this.#engine.total();
+    const { state } = this.server;
+    const follower = this.#follower.counters;
+    metrics.packets = packets;
+    metrics.bytes = bytes;
+    metrics.ringBytes = this.#follower.ringBytes;
+    metrics.ringBudgetBytes = config.probe.ringBudget;
+    metrics.probeUp = this.#link.hello === undefined ? 0 : 1;
+    metrics.probeRestarts = this.#link.losses;
+    metrics.rulesRead = follower.rulesRead;
+    metrics.toolsFailed = follower.toolsFailed;
+    metrics.conntrackEvents = follower.conntrackEvents;
+    metrics.flowsOpen = [...this.#views.values()].reduce((sum, view) => sum + view.flowCount, 0);
+    for (const name of ['opening', 'capturing', 'failed'] as const)
+      metrics.namespaces[name] = [...this.#watched.values()].filter(({ followed }) => followed.status === name).length;
+    metrics.subscribers = state.subscribers;
+    metrics.subscriberQueueBytes = state.queuedBytes;
+    metrics.streamRingBytes = state.ringBytes;
+    metrics.lost.subscriber_queue = state.lost;
+    metrics.access.refused = Object.values(state.rejected).reduce((sum, count) => sum + count, 0);
+    const { view } = this.#kube;
+    metrics.kubernetesSynced = view.synced ? 1 : 0;
+    metrics.kubernetesStaleSeconds = view.staleSince === undefined ? 0 : Math.max(0, (Date.now() - Date.parse(view.staleSince)) / 1000);
+    metrics.logLinesDropped = log.dropped;
+    metrics.logLinesLeftOut = log.suppressed;
+  }
+}
+
+function placeOf({ probe, namespaces }: DaemonConfig): ConstructorParameters<typeof ProbeLink>[0]['place'] {
+  if (probe.spawn === '') return { socket: probe.socket };
+  const budget = Math.max(1, Math.floor(probe.ringBudget / (1024 * 1024)));
+  return {
+    program: probe.spawn,
+    arguments: ['--netns', namespaces.directory, '--ring-budget', String(budget), ...(namespaces.processes ? ['--processes'] : [])],
+  };
+}
+
+function serverOptions(
+  { config, log, version }: DaemonOptions,
+  authenticators: NonNullable<StreamServerOptions['authenticators']>,
+): StreamServerOptions {
+  const { tls, origins, ringBytes, subscriberQueueBytes, maxSubscribers } = config.stream;
+  return {
+    node: config.node,
+    software: `sidetrace ${version}`,
+    authenticators,
+    origins,
+    ringBytes,
+    queueBytes: subscriberQueueBytes,
+    limits: { connections: maxSubscribers },
+    log: log.child('stream'),
+    ...(tls.cert === '' ? {} : { tls: { cert: tls.cert, key: tls.key, ...(tls.clientCa === '' ? {} : { clientCa: tls.clientCa }) } }),
+  };
+}
