@@ -60,6 +60,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import('./doctor.ts')).describeDoctor,
   },
   {
+    name: 'daemon',
+    summary: 'follows the pods of this node and streams what it finds',
+    load: async () => (await import('./daemon.ts')).describeDaemon,
+  },
+  {
     name: 'completion',
     summary: 'completion for bash, zsh or fish',
     load: async () => (await import('./completion.ts')).describeCompletion,

@@ -109,7 +109,9 @@ function withProbe(config: DaemonConfig): DaemonConfig {
   if (config.probe.spawn !== 'auto') return config;
   const program = findProbeProgram();
   if (program === undefined)
-    throw new ConfigError('Cannot start the probe (probe.spawn "auto"): native/build/sidetrace-probe is wanted, there is none; ./setup builds it');
+    throw new ConfigError(
+      'Cannot start the probe (probe.spawn "auto"): native/build/sidetrace-probe is wanted, there is none; ./setup builds it',
+    );
   return { ...config, probe: { ...config.probe, spawn: program } };
 }
 

@@ -23,6 +23,7 @@ import type { FollowedNamespace } from './node/followed-namespace.ts';
 import { NodeFollower } from './node/follower.ts';
 import { ProbeLink } from './node/probe-link.ts';
 import { Outlet } from './outlet.ts';
+import { copyCounters } from './scrape.ts';
 import { statusOf } from './status.ts';
 
 /** How often the engine looks at what came. */
@@ -65,6 +66,7 @@ export class Daemon {
     const { config, log, metrics, environment } = options;
     const { base } = this.#clock;
     this.#beganNs = this.#clock.nowNs();
+    const kubeLog = log.child('kubernetes');
     const kube = openKube(
       {
         from: config.kubernetes.source,
@@ -73,7 +75,7 @@ export class Daemon {
         files: Object.values(config.kubernetes.files).filter((path) => path !== ''),
         node: config.node,
         allPods: config.kubernetes.allPods,
-        log: log.child('kubernetes'),
+        log: (level, message, fields) => kubeLog[level](fields, message),
       },
       environment,
     );
@@ -111,12 +113,26 @@ export class Daemon {
       config: { node: config.node, ...config.probe, home: config.namespaces.home },
       log,
       names: () => this.#kube.view.names,
-      podOf: (addresses) => this.#podOf(addresses),
+      podOf: (addresses, bornMs) => this.#podOf(addresses, bornMs),
       onNamespace: (followed) => this.#begin(followed),
       onGone: (followed) => this.#end(followed),
     });
     this.#exposition = exposeMetrics(metrics, options.version);
-    metrics.onScrape.push(() => this.#count());
+    metrics.onScrape.push(() =>
+      copyCounters(
+        metrics,
+        {
+          engine: this.#engine,
+          follower: this.#follower,
+          flowsOpen: () => this.#flowsOpen(),
+          link: this.#link,
+          server: this.server,
+          kubernetes: this.#kube.view,
+          log,
+        },
+        Date.now(),
+      ),
+    );
     this.server.handle('GET', '/v1/status', 'status', () => ({ type: 'application/json', body: `${JSON.stringify(this.status())}\n` }));
   }
 
@@ -152,7 +168,11 @@ export class Daemon {
       base: this.#clock.base,
       beganNs: this.#beganNs,
       nowNs: this.#clock.nowNs(),
-      namespaces: [...this.#watched.values()].map(({ followed, sinceNs }) => ({ followed, view: this.#views.get(followed.cookie), sinceNs })),
+      namespaces: [...this.#watched.values()].map(({ followed, sinceNs }) => ({
+        followed,
+        view: this.#views.get(followed.cookie),
+        sinceNs,
+      })),
       engine: this.#engine,
       server: this.server,
       link: this.#link,
@@ -203,9 +223,9 @@ export class Daemon {
   }
 
   /** All addresses must be the same pod's. */
-  #podOf(addresses: readonly string[]): { namespace: string; name: string; uid: string } | undefined {
+  #podOf(addresses: readonly string[], bornMs: number | undefined): { namespace: string; name: string; uid: string } | undefined {
     const { view } = this.#kube;
-    const pods = new Map(addresses.flatMap((address) => view.podByAddress(address) ?? []).map((pod) => [pod.uid, pod]));
+    const pods = new Map(addresses.flatMap((address) => view.podByAddress(address, bornMs) ?? []).map((pod) => [pod.uid, pod]));
     const [pod] = pods.values();
     return pods.size === 1 && pod !== undefined ? { namespace: pod.namespace, name: pod.name, uid: pod.uid ?? '' } : undefined;
   }
@@ -219,33 +239,10 @@ export class Daemon {
     return { ready, reasons: [`${capturing} of ${all.length} namespaces are captured`] };
   }
 
-  #count(): void {
-    const { metrics, config, log } = this.#options;
-    const { packets, bytes } = this.#engine.total();
-    const { state } = this.server;
-    const follower = this.#follower.counters;
-    metrics.packets = packets;
-    metrics.bytes = bytes;
-    metrics.ringBytes = this.#follower.ringBytes;
-    metrics.ringBudgetBytes = config.probe.ringBudget;
-    metrics.probeUp = this.#link.hello === undefined ? 0 : 1;
-    metrics.probeRestarts = this.#link.losses;
-    metrics.rulesRead = follower.rulesRead;
-    metrics.toolsFailed = follower.toolsFailed;
-    metrics.conntrackEvents = follower.conntrackEvents;
-    metrics.flowsOpen = [...this.#views.values()].reduce((sum, view) => sum + view.flowCount, 0);
-    for (const name of ['opening', 'capturing', 'failed'] as const)
-      metrics.namespaces[name] = [...this.#watched.values()].filter(({ followed }) => followed.status === name).length;
-    metrics.subscribers = state.subscribers;
-    metrics.subscriberQueueBytes = state.queuedBytes;
-    metrics.streamRingBytes = state.ringBytes;
-    metrics.lost.subscriber_queue = state.lost;
-    metrics.access.refused = Object.values(state.rejected).reduce((sum, count) => sum + count, 0);
-    const { view } = this.#kube;
-    metrics.kubernetesSynced = view.synced ? 1 : 0;
-    metrics.kubernetesStaleSeconds = view.staleSince === undefined ? 0 : Math.max(0, (Date.now() - Date.parse(view.staleSince)) / 1000);
-    metrics.logLinesDropped = log.dropped;
-    metrics.logLinesLeftOut = log.suppressed;
+  #flowsOpen(): number {
+    let sum = 0;
+    for (const view of this.#views.values()) sum += view.flowCount;
+    return sum;
   }
 }
 

@@ -1,7 +1,7 @@
 /** What `GET /v1/status` answers, put together from the parts. */
 import { formatTime, type TimeBase } from '../net/time.ts';
-import type { DaemonStatus, NamespaceStatus } from '../stream/status-shape.ts';
 import type { StreamServer } from '../stream/server.ts';
+import type { DaemonStatus, NamespaceStatus } from '../stream/status-shape.ts';
 import type { Engine } from './engine/engine.ts';
 import type { EngineNamespace } from './engine/engine-namespace.ts';
 import type { KubeView } from './kube/source.ts';
@@ -14,7 +14,11 @@ export interface StatusParts {
   readonly base: TimeBase;
   readonly beganNs: number;
   readonly nowNs: number;
-  readonly namespaces: readonly { readonly followed: FollowedNamespace; readonly view: EngineNamespace | undefined; readonly sinceNs: number }[];
+  readonly namespaces: readonly {
+    readonly followed: FollowedNamespace;
+    readonly view: EngineNamespace | undefined;
+    readonly sinceNs: number;
+  }[];
   readonly engine: Engine;
   readonly server: StreamServer;
   readonly link: ProbeLink;
@@ -48,7 +52,11 @@ export function statusOf(parts: StatusParts): DaemonStatus {
       ringBytes: parts.ringBytes,
       ...(link.reason === '' ? {} : { reason: link.reason }),
     },
-    kubernetes: { source: kube.source, synced: kube.synced, ...(kube.staleSince === undefined ? {} : { staleSince: nanoseconds(kube.staleSince) }) },
+    kubernetes: {
+      source: kube.source,
+      synced: kube.synced,
+      ...(kube.staleSince === undefined ? {} : { staleSince: nanoseconds(kube.staleSince) }),
+    },
   };
 }
 

@@ -12,12 +12,14 @@ import { LoopMemory } from '../../flow/loop-memory.ts';
 import { NamespaceFlows } from '../../flow/namespace-flows.ts';
 import { D_LAST, D_PACKETS_A, D_PACKETS_B, SLOT_DOUBLES, SLOT_WORDS, W_OTHER_HALF } from '../../flow/slot.ts';
 import type { TimeBase } from '../../net/time.ts';
+import type { FlowRecord } from '../../record/record.ts';
 import { PROBE_LINK_TYPES, ProbeFrames } from '../../source/probe-frames.ts';
 import type { World } from '../../world/world.ts';
 import { awaitsPath, hasOpenRequest, idleLimitNs, type LiveFlow, makeLiveFlow, oldestOpenNs, restore } from './live-flow.ts';
 
-/** A flow takes part in what is joined for so long after something came on it. */
+/** A flow takes part in what is joined for so long after something came on it; one that ended and was told, and that no proxy uses for anything unsure, need not. */
 const ACTIVE_NS = 4e9;
+const ENDED_NS = 2e9;
 /** An ended flow is kept so long, for what is still on its way (retransmitted FINs, last acknowledgements). */
 const LINGER_NS = 5e9;
 /** Requests and turns of encrypted bytes are kept so long after they ended, as places where other requests may lie. */
@@ -107,7 +109,8 @@ export class EngineNamespace {
       }
       const packets = this.#packetsOf(slot);
       if (live !== undefined && live.packets === packets) {
-        if (anew && live.told !== 'close') this.#judge(slot, live);
+        // Until it is told a flow may still get the names of those who have its addresses now.
+        if ((anew && live.told !== 'close') || (live.told === 'no' && live.names !== this.world.names)) this.#judge(slot, live);
         if (!live.ended && (this.closing || nowNs - Math.max(live.subject.flow.lastNs, live.touchedNs) > idleLimitNs(live.subject)))
           live.ended = true;
         continue;
@@ -155,7 +158,10 @@ export class EngineNamespace {
   }
 
   #isActive(live: LiveFlow, nowNs: number): boolean {
-    if (this.closing || nowNs - live.touchedNs < ACTIVE_NS) return true;
+    if (this.closing) return true;
+    const idleNs = nowNs - live.touchedNs;
+    if (live.told === 'close' && !live.unsure && !awaitsPath(live)) return live.subject.ports.hasProxy && idleNs < ENDED_NS;
+    if (idleNs < ACTIVE_NS) return true;
     if (live.ended) return awaitsPath(live);
     if (live.standing === 'down' || hasOpenRequest(live)) return true;
     const { subject } = live;
@@ -217,7 +223,10 @@ export class EngineNamespace {
     }
     // What was told has its name already.
     if (live.told !== 'no' || live.pathCount > 0) subject.record.id = live.subject.record.id;
+    const before = live.subject.record;
     live.subject = live.subject.translation.tracked && !subject.translation.tracked ? refreshed(live.subject, subject) : subject;
+    if (live.told !== 'no') keepNames(before, live.subject.record);
+    live.names = this.world.names;
     live.roles = live.subject.record.roles;
     live.envoy = live.subject.record.envoy;
     restore(live);
@@ -280,4 +289,20 @@ function refreshed(before: Subject, now: Subject): Subject {
     tracker: now.tracker,
     record: { ...before.record, counters, last, state, event, ...(tcp === undefined ? {} : { tcp }) },
   };
+}
+
+/** Addresses are used again: what a flow was called when it was told stays, whoever has its addresses by now. */
+function keepNames(before: FlowRecord, now: FlowRecord): void {
+  if (before.pod !== undefined) now.pod = before.pod;
+  for (const side of ['source', 'destination'] as const) {
+    const { pod, service, workload } = before[side];
+    if (pod === undefined && service === undefined) continue;
+    const peer = now[side];
+    delete peer.pod;
+    delete peer.service;
+    delete peer.workload;
+    if (pod !== undefined) peer.pod = pod;
+    if (service !== undefined) peer.service = service;
+    if (workload !== undefined) peer.workload = workload;
+  }
 }

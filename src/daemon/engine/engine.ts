@@ -52,6 +52,7 @@ export class Engine {
   readonly #paths: PathTeller;
   readonly #findings: FindingTeller;
   readonly #flows: FlowTeller;
+  #finishing = false;
   #foundNs = Number.NEGATIVE_INFINITY;
   /** Frames and bytes of namespaces that are gone. */
   #gone = { packets: 0, bytes: 0 };
@@ -59,7 +60,8 @@ export class Engine {
   constructor(options: EngineOptions, write: (record: AnyRecord) => void) {
     this.#options = options;
     this.#write = (record) => {
-      this.#tally.add(record);
+      // What lasts is told several times: it counts at its end.
+      if ((record.type !== 'flow' && record.type !== 'path') || record.event === 'close' || this.#finishing) this.#tally.add(record);
       write(record);
     };
     const settleNs = options.settleNs ?? SETTLE_NS;
@@ -91,6 +93,7 @@ export class Engine {
   /** Tells everything as it stands, and the totals. Nothing may come after it. */
   finish(nowNs: number): TotalRecord {
     for (const namespace of this.#namespaces) namespace.closing = true;
+    this.#finishing = true;
     this.#run(nowNs, true);
     return this.total();
   }

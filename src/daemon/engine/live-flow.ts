@@ -1,6 +1,7 @@
 /** One flow while it is watched: what is known of it now, and what of that was told. */
 import type { Subject } from '../../annotate/subject.ts';
 import { IPPROTO_TCP, IPPROTO_UDP } from '../../decode/packet.ts';
+import type { KubeNames } from '../../kube/names.ts';
 import type { Decision, FlowRecord, Leg } from '../../record/record.ts';
 
 const NS_PER_S = 1e9;
@@ -22,6 +23,8 @@ export interface LiveFlow {
   /** When it was last found to have changed, by the engine's time. */
   touchedNs: number;
   subject: Subject;
+  /** Whose names it carries. */
+  names: KubeNames;
   /** As they were judged without regard to paths. */
   roles: Leg[];
   envoy: Decision | undefined;
@@ -41,6 +44,8 @@ export interface LiveFlow {
   pathTold: boolean;
   /** Encrypted, with requests of which it is not known on which of these connections they went on. */
   readonly mayGoOn: Set<string>;
+  /** It is or may be a leg of a request that could not be told apart from others. */
+  unsure: boolean;
   /** The other view of a connection whose requests are told where it comes to a proxy. */
   viewed: boolean;
   /** Carried as bytes and told: `down`; surely the upstream connection of such a one: `up`. */
@@ -53,6 +58,7 @@ export function makeLiveFlow(slot: number, subject: Subject): LiveFlow {
     packets: 0,
     touchedNs: 0,
     subject,
+    names: subject.world.names,
     roles: subject.record.roles,
     envoy: subject.record.envoy,
     firstDecision: undefined,
@@ -66,6 +72,7 @@ export function makeLiveFlow(slot: number, subject: Subject): LiveFlow {
     toldAs: '',
     pathTold: false,
     mayGoOn: new Set(),
+    unsure: false,
     viewed: false,
     standing: 'no',
   };

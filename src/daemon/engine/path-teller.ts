@@ -144,7 +144,10 @@ export class PathTeller {
       if (exchange !== undefined) exchange.told = true;
       const sure = join === undefined || join.evidence !== 'ambiguous';
       if (exchange !== undefined && (sure || lasts)) exchange.settled = true;
-      if (!sure && down === undefined) this.#noteOpen(join.candidates ?? [], up);
+      if (!sure) {
+        for (const leg of [down, up, ...(join.candidates ?? [])]) this.#noteUnsure(leg);
+        if (down === undefined) this.#noteOpen(join.candidates ?? [], up);
+      }
       if (place === undefined || join === undefined || !sure) continue;
       if (place.exchange !== undefined) place.exchange.settled = true;
       else if (!place.shared) (readOn === 'down' ? up : down)?.tracker?.timeline?.settled.add(place.clientEnd);
@@ -152,12 +155,16 @@ export class PathTeller {
     if (event !== 'close') this.#standing.add({ found: path, record, head });
   }
 
+  #noteUnsure(leg: Subject | undefined): void {
+    const owner = leg === undefined ? undefined : this.#owners.get(leg);
+    if (owner !== undefined) owner.unsure = true;
+  }
+
   /** It came in on one of these connections, and went on on `up`. */
   #noteOpen(candidates: readonly Subject[], up: Subject | undefined): void {
-    if (up === undefined) return;
     for (const down of candidates) {
       const owner = this.#owners.get(down);
-      if (owner !== undefined && owner.mayGoOn.size < OPEN_MAX) owner.mayGoOn.add(up.record.id);
+      if (owner !== undefined && up !== undefined && owner.mayGoOn.size < OPEN_MAX) owner.mayGoOn.add(up.record.id);
     }
   }
 

@@ -57,6 +57,7 @@ export class NamespaceFollower<View extends EngineView> implements FollowedNames
   readonly #scope: ReadingScope;
   readonly #taps = new Set<(payload: Uint8Array) => void>();
   readonly #foundMs = performance.now();
+  readonly #bornMs: number | undefined;
   readonly #onState: () => void;
   readonly #onGone: () => void;
   #reading = false;
@@ -74,6 +75,7 @@ export class NamespaceFollower<View extends EngineView> implements FollowedNames
     this.cookie = found.cookie;
     this.netns = found.process === 0 && found.name !== '' ? found.name : `cookie:${found.cookie}`;
     this.#deps = deps;
+    this.#bornMs = young ? Date.now() : undefined;
     this.#onState = events.state;
     this.#onGone = events.gone;
     const { engine, link, base, config } = deps;
@@ -129,7 +131,7 @@ export class NamespaceFollower<View extends EngineView> implements FollowedNames
   /** Asks again which pod has these addresses. */
   findPod(): void {
     const { addresses } = this.world;
-    this.world.setPod(addresses.size === 0 ? undefined : this.#deps.podOf([...addresses]));
+    this.world.setPod(addresses.size === 0 ? undefined : this.#deps.podOf([...addresses], this.#bornMs));
   }
 
   tap(listener: (payload: Uint8Array) => void): () => void {

@@ -38,8 +38,12 @@ export interface FollowerDependencies<View extends EngineView = EngineView> {
   readonly config: FollowerConfig;
   readonly log: Log;
   names(): KubeNames;
-  /** The pod of these addresses, none of them a loopback address; a pod of the node's own network is none. */
-  podOf(addresses: readonly string[]): { namespace: string; name: string; uid: string } | undefined;
+  /**
+   * The pod of these addresses, none of them a loopback address; a pod of the node's own network is none.
+   *
+   * @param bornMs when their namespace came to be, milliseconds of the Unix epoch; absent: before we looked
+   */
+  podOf(addresses: readonly string[], bornMs: number | undefined): { namespace: string; name: string; uid: string } | undefined;
   /** Which are followed; all but the probe's own, where it is not given. */
   follow?(namespace: ProbeNamespace): boolean;
   /** It was found just now; its capture is being opened. */
