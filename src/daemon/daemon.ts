@@ -13,6 +13,7 @@ import { TickClock } from './clock.ts';
 import { type DaemonConfig, parseListen } from './config.ts';
 import { Engine } from './engine/engine.ts';
 import type { EngineNamespace } from './engine/engine-namespace.ts';
+import { AdminSlots } from './envoy/slots.ts';
 import { EnvoyWatch } from './envoy/watch.ts';
 import { type HealthServer, type Readiness, serveHealth } from './health.ts';
 import { openKube } from './kube/open.ts';
@@ -54,6 +55,8 @@ export class Daemon {
   readonly #outlet: Outlet;
   readonly #follower: NodeFollower<EngineNamespace>;
   readonly #exposition: Exposition;
+  /** Connections to Envoys, of all namespaces together. */
+  readonly #slots = new AdminSlots();
   readonly #watched = new Map<bigint, Watched>();
   readonly #views = new Map<bigint, EngineNamespace>();
   #health: HealthServer | undefined;
@@ -66,7 +69,6 @@ export class Daemon {
     const { config, log, metrics, environment } = options;
     const { base } = this.#clock;
     this.#beganNs = this.#clock.nowNs();
-    const kubeLog = log.child('kubernetes');
     const kube = openKube(
       {
         from: config.kubernetes.source,
@@ -75,7 +77,7 @@ export class Daemon {
         files: Object.values(config.kubernetes.files).filter((path) => path !== ''),
         node: config.node,
         allPods: config.kubernetes.allPods,
-        log: (level, message, fields) => kubeLog[level](fields, message),
+        log: log.child('kubernetes'),
       },
       environment,
     );
@@ -206,11 +208,10 @@ export class Daemon {
     const envoy = new EnvoyWatch({
       open: (port) => followed.tunnel(port),
       world: followed.world,
-      base: this.#clock.base,
+      slots: this.#slots,
       ports: config.envoy.ports,
       intervalMs: config.envoy.intervalMs,
       maxDumpBytes: config.envoy.maxDumpBytes,
-      metrics: this.#options.metrics,
       log: log.child('envoy', { netns: followed.netns }),
     });
     this.#watched.set(followed.cookie, { followed, envoy, sinceNs: this.#clock.nowNs() });
