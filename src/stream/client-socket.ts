@@ -60,14 +60,17 @@ const TOKEN = /^[\x21-\x7e]{1,16384}$/;
 /**
  * Resolves with an open socket that is paused: nothing is lost before somebody listens.
  *
+ * @param signal gives up
  * @throws {StreamError}
  */
-export function openSocket(options: ClientSocketOptions): Promise<WebSocket> {
+export function openSocket(options: ClientSocketOptions, signal: AbortSignal): Promise<WebSocket> {
   const { server, form } = options;
   const name = serverAddressText(server);
   const token = tokenOf(options);
   const socket = new WebSocket(urlOf(server), subprotocols[form], { ...connectionOf(options), ...headersOf(token) });
-  return new Promise((resolve, reject) => {
+  const giveUp = (): void => socket.terminate();
+  signal.addEventListener('abort', giveUp, { once: true });
+  return new Promise<WebSocket>((resolve, reject) => {
     socket.once('open', () => {
       socket.pause();
       socket.removeAllListeners('error');
@@ -83,7 +86,7 @@ export function openSocket(options: ClientSocketOptions): Promise<WebSocket> {
     socket.on('error', (error: NodeJS.ErrnoException) => {
       describeFailure(error, options, name).then(reject, reject);
     });
-  });
+  }).finally(() => signal.removeEventListener('abort', giveUp));
 }
 
 function urlOf(server: ServerAddress): string {

@@ -60,6 +60,7 @@ export class StreamClient implements AsyncIterable<StreamEvent> {
   readonly #subscription: Subscription;
   readonly #form: Form;
   #socket: WebSocket | undefined;
+  readonly #abort = new AbortController();
   #closed = false;
   #wake: (() => void) | undefined;
   #boot: string | undefined;
@@ -84,6 +85,7 @@ export class StreamClient implements AsyncIterable<StreamEvent> {
   /** Ends the iteration. */
   close(): void {
     this.#closed = true;
+    this.#abort.abort();
     this.#socket?.terminate();
     this.#wake?.();
   }
@@ -107,7 +109,7 @@ export class StreamClient implements AsyncIterable<StreamEvent> {
         let wait = 0;
         const begun = performance.now();
         try {
-          const socket = await openSocket({ ...this.#options, form: this.#form });
+          const socket = await openSocket({ ...this.#options, form: this.#form }, this.#abort.signal);
           everOpen = true;
           const end = yield* this.#connection(socket);
           if (end === 'done') return;

@@ -21,7 +21,7 @@ export interface SessionOptions {
   onEnd(session: Session): void;
 }
 
-/** Pings that we answer in a second; more is no sign of life but work. */
+/** Pings and pongs in a second; more are no sign of life but work. */
 const PINGS_PER_SECOND = 10;
 /** Pongs are not put behind so many bytes that the client does not take. */
 const PONG_BEHIND_BYTES = 64 * 1024;
@@ -67,6 +67,7 @@ export class Session {
     socket.on('ping', (data) => this.#pinged(data));
     socket.on('pong', () => {
       this.#unanswered = 0;
+      this.#countPing();
     });
     socket.send(Outgoing.of(hub.hello()).bytes(form), { binary: form === 'msgpack' });
   }
@@ -113,14 +114,18 @@ export class Session {
   }
 
   #pinged(data: Buffer): void {
+    this.#countPing();
+    if (!this.subscriber.ended && this.#socket.bufferedAmount < PONG_BEHIND_BYTES) this.#socket.pong(data);
+  }
+
+  #countPing(): void {
     const now = this.#hub.clock();
     if (now - this.#pingsSince >= 1000) {
       this.#pingsSince = now;
       this.#pings = 0;
     }
     if (++this.#pings > PINGS_PER_SECOND)
-      this.end(closeCodes.policy, 'pings', `Cannot answer more than ${PINGS_PER_SECOND} pings a second`);
-    else if (this.#socket.bufferedAmount < PONG_BEHIND_BYTES) this.#socket.pong(data);
+      this.end(closeCodes.policy, 'pings', `Cannot take more than ${PINGS_PER_SECOND} pings or pongs a second`);
   }
 
   #closed(): void {
