@@ -38,7 +38,7 @@ export function requestFault(request: IncomingMessage, transport: Transport, enc
     return {
       status: 403,
       reason: 'host',
-      message: `Cannot answer for the host ${JSON.stringify((host ?? '').slice(0, 200))}: localhost, an address, or one of the listed names is wanted`,
+      message: `Cannot answer for the host ${JSON.stringify((host ?? '').split('@').at(-1)!.slice(0, 200))}: localhost, an address, or one of the listed names is wanted`,
     };
   const query = request.url?.split('?', 2)[1];
   if (query !== undefined && [...new URLSearchParams(query).keys()].some((key) => SECRETS.test(key)))
