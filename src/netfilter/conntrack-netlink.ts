@@ -150,8 +150,8 @@ export function decodeConntrackMessage(bytes: Uint8Array, littleEndian = true): 
   const found = netlinkAttributes(bytes.subarray(NLMSG_HEADER_BYTES + NFGENMSG_LEN, length), littleEndian);
   const entry = entryOf(found, family, littleEndian);
   if (entry === undefined) return undefined;
-  // The answer to a dump carries the port of who asked; the kernel's own events have none.
-  const asked = data.getUint32(12, littleEndian) !== 0;
+  // The answer to a dump carries the port of who asked; the kernel's own events have none. The end of an entry is never part of a dump: its port is that of who removed it.
+  const asked = kind !== IPCTNL_MSG_CT_DELETE && data.getUint32(12, littleEndian) !== 0;
   const event: ConntrackEventType | undefined = asked
     ? undefined
     : kind === IPCTNL_MSG_CT_DELETE

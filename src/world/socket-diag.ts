@@ -99,7 +99,9 @@ export function formatSockets(sockets: Iterable<DiagSocket>): string {
   for (const socket of sockets) {
     const { protocol, state, receiveQueue, sendQueue, local, peer, uid, inode } = socket;
     const owner = inode === undefined ? '' : ` ${uid === undefined || uid === 0 ? '' : `uid:${uid} `}ino:${inode} sk:0`;
-    text += `${protocol.padEnd(5)} ${state.padEnd(10)} ${receiveQueue} ${sendQueue} ${formatEnd(local)} ${formatEnd(peer)}${owner}\n`;
+    // A state without a name is a column that is not there.
+    const named = state === 'UNKNOWN' ? '' : `${state.padEnd(10)} `;
+    text += `${protocol.padEnd(5)} ${named}${receiveQueue} ${sendQueue} ${formatEnd(local)} ${formatEnd(peer)}${owner}\n`;
   }
   return text;
 }

@@ -41,6 +41,13 @@ test('decodeConntrackMessage() reads the event of a new redirected connection', 
   });
 });
 
+test('an entry that a program removed has ended, though the event carries the port of that program', () => {
+  const removed = Uint8Array.from(created);
+  removed[4] = 2;
+  removed.set([1, 2, 0, 0], 12);
+  assert.equal(decodeConntrackMessage(removed)?.type, 'DESTROY');
+});
+
 test('an entry of a dump has counters and is no event', () => {
   const message = decodeConntrackMessage(dumped);
   if (message === undefined) return assert.fail('the dump entry must be read');
