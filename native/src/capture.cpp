@@ -20,7 +20,10 @@ Capture::Capture(StreamOwner& owner, uint32_t id, uint64_t cookie, Loop& loop, N
 Capture::~Capture() {
   budget_.taken -= request_.ring_bytes;
   loop_.cancel(timer_);
-  if (fd_ >= 0) loop_.forget(fd_);
+  if (fd_ < 0) return;
+  loop_.forget(fd_);
+  // Closing waits for the kernel, some 8 ms.
+  namespaces_.aside([open = open_] { open->handle.reset(); });
 }
 
 void Capture::start() {

@@ -17,7 +17,7 @@ struct CaptureRequest {
 
 constexpr uint32_t kLeastSnapLength = 64;
 constexpr uint32_t kLargestSnapLength = 262144;
-constexpr uint32_t kLeastRing = 256 * 1024;
+constexpr uint32_t kLeastRing = 128 * 1024;
 constexpr uint32_t kLargestRing = 256 * 1024 * 1024;
 constexpr size_t kLongestFilter = 1024;
 

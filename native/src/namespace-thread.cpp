@@ -46,6 +46,7 @@ NamespaceThread::~NamespaceThread() {
   }
   posted_.notify_one();
   thread_.join();
+  for (const auto& work : idle_) work();
   loop_.forget(wake_.get());
 }
 
@@ -57,13 +58,33 @@ void NamespaceThread::post(std::function<void()> work, std::function<void()> don
   posted_.notify_one();
 }
 
+void NamespaceThread::post_idle(std::function<void()> work) {
+  {
+    const std::lock_guard lock(mutex_);
+    idle_.push_back(std::move(work));
+  }
+  posted_.notify_one();
+}
+
 void NamespaceThread::run() {
   for (;;) {
     Job job;
+    std::function<void()> idle;
     {
       std::unique_lock lock(mutex_);
-      posted_.wait(lock, [this] { return stop_ || !waiting_.empty(); });
+      posted_.wait(lock, [this] { return stop_ || !waiting_.empty() || !idle_.empty(); });
       if (stop_) return;
+      if (waiting_.empty()) {
+        idle = std::move(idle_.front());
+        idle_.pop_front();
+      }
+    }
+    if (idle) {
+      idle();
+      continue;
+    }
+    {
+      const std::lock_guard lock(mutex_);
       job = std::move(waiting_.front());
       waiting_.pop_front();
     }

@@ -25,6 +25,9 @@ class NamespaceThread {
   // `work` runs on the thread, then `done` in the loop. In the order of posting.
   void post(std::function<void()> work, std::function<void()> done);
 
+  // `work` runs on the thread when nothing else is to be done. At the latest when the probe ends.
+  void post_idle(std::function<void()> work);
+
   // The namespace that the probe was started in.
   uint64_t home_cookie() const { return home_cookie_; }
 
@@ -50,6 +53,7 @@ class NamespaceThread {
   std::mutex mutex_;
   std::condition_variable posted_;
   std::deque<Job> waiting_;
+  std::deque<std::function<void()>> idle_;
   std::deque<std::function<void()>> finished_;
   bool stop_ = false;
   std::thread thread_;

@@ -36,6 +36,9 @@ class Namespaces {
   // Runs `inside` in the namespace, on the namespace thread, then `done` in the loop with what it gave, or with why the namespace could not be entered.
   void enter(uint64_t cookie, std::function<Outcome()> inside, std::function<void(const Outcome&)> done);
 
+  // Runs what takes time and needs no namespace, on the namespace thread, when that has nothing else to do.
+  void aside(std::function<void()> work) { thread_.post_idle(std::move(work)); }
+
   std::function<void(const Namespace&)> on_new = [](const Namespace&) {};
   std::function<void(uint64_t cookie)> on_gone = [](uint64_t) {};
 

@@ -6,6 +6,8 @@
 
 #include <cerrno>
 
+#include "ring-blocks.h"
+
 namespace probe {
 namespace {
 
@@ -64,6 +66,7 @@ Outcome open_capture(const CaptureRequest& request, OpenCapture& opened) {
   ::pcap_set_timeout(handle.get(), kReadTimeoutMs);
   ::pcap_set_buffer_size(handle.get(), static_cast<int>(request.ring_bytes));
   ::pcap_set_tstamp_precision(handle.get(), PCAP_TSTAMP_PRECISION_NANO);
+  const FittingBlocks blocks(request.ring_bytes);
   if (::pcap_activate(handle.get()) < 0) return pcap_failure("cannot capture", handle.get());
 
   const int fd = ::pcap_fileno(handle.get());

@@ -58,7 +58,7 @@ export type ProbeRequest =
       readonly cookie: bigint;
       /** 64 to 262144; the 20 bytes of LINKTYPE_LINUX_SLL2 count. */
       readonly snapLength: number;
-      /** 256 KiB to 256 MiB. */
+      /** 128 KiB to 256 MiB. */
       readonly ringBytes: number;
       /** pcap-filter(7), numeric; '' takes everything. */
       readonly filter: string;

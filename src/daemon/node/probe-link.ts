@@ -44,7 +44,7 @@ export interface WatchHandlers {
 export interface CaptureSettings {
   /** 64 to 262144; the 20 bytes of LINKTYPE_LINUX_SLL2 count. */
   readonly snapLength: number;
-  /** 256 KiB to 256 MiB. */
+  /** 128 KiB to 256 MiB. */
   readonly ringBytes: number;
   /** pcap-filter(7), numeric; '' takes everything. */
   readonly filter: string;

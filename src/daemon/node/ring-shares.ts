@@ -3,7 +3,7 @@
  * come at once and left half of the budget; a busy one may grow while something is left for those that come.
  */
 
-export const LEAST_RING = 256 * 1024;
+export const LEAST_RING = 128 * 1024;
 export const LARGEST_FIRST_RING = 2 * 1024 * 1024;
 export const LARGEST_RING = 16 * 1024 * 1024;
 

@@ -22,6 +22,11 @@ const YOUNG_MS = [500, 1000, 2000, 4000, 8000, 15_000];
 const told = ['iptables-save', 'ip6tables-save', 'nft'] as const satisfies readonly RulesKindName[];
 const untold = ['iptables-legacy-save', 'ip6tables-legacy-save'] as const satisfies readonly RulesKindName[];
 
+/** The families that have tables, of `nft -j list ruleset`. */
+function familiesOf(nft: string): ReadonlySet<string> {
+  return new Set([...nft.matchAll(/"table": ?\{"family": ?"(\w+)"/g)].map(([, family]) => family!));
+}
+
 export class RulesReader {
   readonly #scope: ReadingScope;
   readonly #changed: () => void;
@@ -110,7 +115,12 @@ export class RulesReader {
     const { world, base, counters } = this.#scope;
     const changes = this.#changes;
     const readAt = stampNow(base);
-    const texts = await Promise.all(told.map((kind) => this.#tool(kind)));
+    const nft = await this.#tool('nft');
+    // iptables-nft keeps its rules in tables of nftables: where a family has none, its tool has nothing to print.
+    const families = nft === undefined ? undefined : familiesOf(nft);
+    const texts = await Promise.all(
+      told.map((kind) => (kind === 'nft' ? nft : families?.has(kind === 'iptables-save' ? 'ip' : 'ip6') === false ? '' : this.#tool(kind))),
+    );
     if (changes !== this.#changes && !anyway) return false;
     told.forEach((kind, i) => {
       const text = texts[i];
