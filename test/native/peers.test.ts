@@ -195,6 +195,9 @@ test('rights: three capabilities, no new ones, a system call filter on every thr
   await probe.stop();
 });
 
+/** Connections at the same time. */
+const SENDERS = 4;
+
 test(`${messages} messages of nonsense, half-sense and sense leave the probe alive and serving`, {
   ...needsRoot,
   timeout: 1_800_000,
@@ -203,12 +206,15 @@ test(`${messages} messages of nonsense, half-sense and sense leave the probe ali
   const name = makeNamespace();
   const bystander = await ProbeClient.connect(probe);
   const cookie = await bystander.cookie(name);
-  const next = random(20261123);
-  const below = (n: number) => Math.floor(next() * n);
   const descriptors = () => readdirSync(`/proc/${probe.process.pid}/fd`).length;
   const before = descriptors();
   let sent = 0;
-  while (sent < messages) {
+  const send = async (seed: number) => {
+    const next = random(seed);
+    const below = (n: number) => Math.floor(next() * n);
+    for (let own = 0; own < messages / SENDERS; ) own += await sendSome(next, below);
+  };
+  const sendSome = async (next: () => number, below: (n: number) => number): Promise<number> => {
     const socket = connect(probe.socketPath);
     socket.on('error', () => {});
     socket.on('data', () => {});
@@ -226,7 +232,9 @@ test(`${messages} messages of nonsense, half-sense and sense leave the probe ali
     socket.destroy();
     if (probe.process.exitCode !== null || probe.process.signalCode !== null)
       assert.fail(`the probe ended after ${sent} messages: ${probe.errors()}`);
-  }
+    return many;
+  };
+  await Promise.all([...Array(SENDERS).keys()].map((i) => send(20261123 + i)));
   const id = bystander.newId();
   bystander.send({ type: 'list', id });
   assert.equal((await bystander.reply('end', id, 30_000)).code, 'done');
