@@ -1,11 +1,12 @@
 /** `sidetrace daemon`: follows the pods of a node and streams what it finds. */
-import { type DaemonConfig, settings } from '../daemon/config.ts';
+import type { DaemonConfig } from '../daemon/config.ts';
 import { ConfigError, compareConfigs, readConfig } from '../daemon/config-sources.ts';
 import { Daemon } from '../daemon/daemon.ts';
 import { keepInspectorShut } from '../daemon/inspector.ts';
 import { type DaemonLog, openLog } from '../daemon/log.ts';
 import { makeMetrics } from '../daemon/metrics.ts';
 import type { Describe } from './commands.ts';
+import { addConfigOptions, configSources } from './config-options.ts';
 import { COMPLETE, USAGE } from './exit-code.ts';
 import { findProbeProgram } from './probe-program.ts';
 import { version } from './version.ts';
@@ -22,18 +23,11 @@ SIGHUP reads the configuration again, SIGTERM ends it within 5 s.`;
 /** How long the end may take. */
 const STOP_MS = 5000;
 
-interface Options {
-  readonly config?: string;
-  readonly [flag: string]: string | undefined;
-}
-
 export const describeDaemon: Describe = (command, finish) => {
-  command.option('--config <FILE>', 'YAML; /etc/sidetrace/config.yaml where there is one');
-  for (const { flag, description, fallback } of settings)
-    command.option(`${flag} <VALUE>`, `${description}${fallback === '' ? '' : ` (${fallback})`}`);
-  command.addHelpText('after', EXAMPLES).action(async (options: Options) => {
+  addConfigOptions(command);
+  command.addHelpText('after', EXAMPLES).action(async (options: Readonly<Record<string, unknown>>) => {
     keepInspectorShut();
-    const read = () => readConfig({ file: options.config, environment: process.env, flags: flagsOf(options) });
+    const read = () => readConfig(configSources(options, process.env));
     let config: DaemonConfig;
     let warnings: readonly string[];
     try {
@@ -113,15 +107,4 @@ function withProbe(config: DaemonConfig): DaemonConfig {
       'Cannot start the probe (probe.spawn "auto"): native/build/sidetrace-probe is wanted, there is none; ./setup builds it',
     );
   return { ...config, probe: { ...config.probe, spawn: program } };
-}
-
-function flagsOf(options: Options): Record<string, string | undefined> {
-  const flags: Record<string, string | undefined> = {};
-  for (const { key, flag } of settings) flags[key] = options[camel(flag)];
-  return flags;
-}
-
-/** As commander names the values of flags. */
-function camel(flag: string): string {
-  return flag.slice(2).replace(/-([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 }

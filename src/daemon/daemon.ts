@@ -60,6 +60,8 @@ export class Daemon {
   readonly #watched = new Map<bigint, Watched>();
   readonly #views = new Map<bigint, EngineNamespace>();
   #health: HealthServer | undefined;
+  /** What was asked of Envoys that are gone. */
+  readonly #envoysGone = { same: 0, changed: 0, failed: 0, dumpBytes: 0 };
   #tick: NodeJS.Timeout | undefined;
   #stopping: Promise<TotalRecord> | undefined;
 
@@ -129,6 +131,7 @@ export class Daemon {
           flowsOpen: () => this.#flowsOpen(),
           link: this.#link,
           server: this.server,
+          envoys: () => [this.#envoysGone, ...[...this.#watched.values()].map(({ envoy }) => envoy.counters)],
           kubernetes: this.#kube.view,
           log,
         },
@@ -219,7 +222,9 @@ export class Daemon {
   }
 
   #end(followed: FollowedNamespace): void {
-    this.#watched.get(followed.cookie)?.envoy.stop();
+    const envoy = this.#watched.get(followed.cookie)?.envoy;
+    void envoy?.stop();
+    for (const name of ['same', 'changed', 'failed', 'dumpBytes'] as const) this.#envoysGone[name] += envoy?.counters[name] ?? 0;
     this.#watched.delete(followed.cookie);
   }
 

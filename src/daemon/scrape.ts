@@ -24,6 +24,8 @@ export interface CountingParts {
       readonly ended: { readonly [reason: string]: number };
     };
   };
+  /** Of each Envoy, and of those that are gone. */
+  readonly envoys: () => Iterable<{ readonly same: number; readonly changed: number; readonly failed: number; readonly dumpBytes: number }>;
   readonly kubernetes?: { readonly synced: boolean; readonly staleSince?: string } | undefined;
   readonly log: { readonly dropped: number; readonly suppressed: number };
 }
@@ -58,6 +60,17 @@ export function copyCounters(metrics: DaemonMetrics, parts: CountingParts, nowMs
   metrics.streamRingBytes = state.ringBytes;
   Object.assign(metrics.requestsRejected, state.rejected);
   Object.assign(metrics.subscribersEnded, state.ended);
+
+  const polls = { same: 0, changed: 0, failed: 0 };
+  let dumpBytes = 0;
+  for (const envoy of parts.envoys()) {
+    polls.same += envoy.same;
+    polls.changed += envoy.changed;
+    polls.failed += envoy.failed;
+    dumpBytes += envoy.dumpBytes;
+  }
+  Object.assign(metrics.envoyPolls, polls);
+  metrics.envoyDumpBytes = dumpBytes;
 
   metrics.kubernetesSynced = kubernetes?.synced === true ? 1 : 0;
   metrics.kubernetesStaleSeconds =

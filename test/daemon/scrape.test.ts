@@ -26,6 +26,10 @@ const parts = {
   flowsOpen: () => 2,
   link: { hello: { ringBudget: 64 }, losses: 1 },
   server: { state },
+  envoys: () => [
+    { same: 1, changed: 2, failed: 0, dumpBytes: 10 },
+    { same: 3, changed: 0, failed: 1, dumpBytes: 5 },
+  ],
   kubernetes: { synced: true, staleSince: '1970-01-01T00:00:10.000000000Z' },
   log: { dropped: 0, suppressed: 4 },
 };
@@ -38,6 +42,7 @@ test('what the parts count is told; a second scrape tells what is then, not the 
   assert.deepEqual([metrics.lost.kernel_ring, metrics.lost.subscriber_queue, metrics.lost.gap], [9, 3, 0]);
   assert.deepEqual([metrics.probeUp, metrics.probeRestarts, metrics.ringBudgetBytes], [1, 1, 64]);
   assert.deepEqual([metrics.requestsRejected.origin, metrics.subscribersEnded.slow], [1, 2]);
+  assert.deepEqual([metrics.envoyPolls, metrics.envoyDumpBytes], [{ same: 4, changed: 2, failed: 1 }, 15]);
   assert.equal(metrics.kubernetesStaleSeconds, 30);
   copyCounters(metrics, { ...parts, link: { hello: undefined, losses: 2 }, kubernetes: undefined }, 0);
   assert.deepEqual([metrics.probeUp, metrics.kubernetesSynced, metrics.kubernetesStaleSeconds], [0, 0, 0]);
