@@ -6,6 +6,7 @@ import type { Subject } from '../annotate/subject.ts';
 import type { Exchange } from '../flow/http.ts';
 import { formatEndpoint } from '../net/address.ts';
 import type { Evidence } from '../record/record.ts';
+import { CLOCK_NS, type Clocks, UNBOUND_NS } from './clocks.ts';
 import { originalPath } from './fit.ts';
 import type { Hop } from './hop.ts';
 import { normalisePath } from './request-path.ts';
@@ -62,6 +63,11 @@ export class Counterparts {
     return { subject: other, evidence: 'derived' };
   }
 
+  /** Connections as they left one namespace, and as they came in to another. */
+  *pairs(): Generator<readonly [left: Subject, arrived: Subject]> {
+    for (const [left, { subject }] of this.#arriving) yield [left, subject];
+  }
+
   /** Where a flow that leaves its namespace comes in. */
   arrivalOf(subject: Subject): Counterpart | undefined {
     return this.#arriving.get(subject);
@@ -93,16 +99,19 @@ function push(map: Map<string, Subject[]>, key: string, subject: Subject): void 
 const leaves = (subject: Subject) => subject.place.sourceIsOurs && !subject.place.destinationIsOurs;
 const arrives = (subject: Subject) => subject.place.destinationIsOurs && !subject.place.sourceIsOurs;
 
-/** Ports are used again: two views of one connection are of the same time (nodes' clocks may differ by seconds). */
-const CLOCKS_NS = 30e9;
-
+/** Ports are used again: two views of one connection are of the same time. */
 function overlaps(a: Subject, b: Subject): boolean {
   const offset = (b.base.epochSeconds - a.base.epochSeconds) * 1e9;
-  return b.flow.firstNs + offset <= a.flow.lastNs + CLOCKS_NS && a.flow.firstNs <= b.flow.lastNs + offset + CLOCKS_NS;
+  return b.flow.firstNs + offset <= a.flow.lastNs + UNBOUND_NS && a.flow.firstNs <= b.flow.lastNs + offset + UNBOUND_NS;
 }
 
-/** The hop that follows on the connection `arrived`, for the same request. */
-export function followingHop(hop: Hop, candidates: readonly Hop[]): Hop | undefined {
+/**
+ * The hop that follows, for the same request.
+ *
+ * @param candidates those that came in on the connection on which `hop` went on
+ * @param open those that may have
+ */
+export function followingHop(hop: Hop, candidates: readonly Hop[], open: readonly Hop[], clocks: Clocks): Hop | undefined {
   const fitting = candidates.filter((next) => next.of === hop.of);
   if (hop.of === 'connection') return fitting.length === 1 ? fitting[0] : undefined;
   const { place, exchange } = hop;
@@ -119,8 +128,9 @@ export function followingHop(hop: Hop, candidates: readonly Hop[]): Hop | undefi
     if (exact.length === 1 && sameAsked(hop.exchange, exact[0]!.exchange)) return exact[0];
     if (exact.length > 1) return undefined;
   }
-  const alike = fitting.filter((next) => sameAsked(hop.exchange, next.exchange) && nested(hop, next));
-  return alike.length === 1 ? alike[0] : undefined;
+  const alike = (next: Hop) => sameAsked(hop.exchange, next.exchange) && nested(hop, next, clocks);
+  const found = fitting.filter(alike);
+  return found.length === 1 && !open.some(alike) ? found[0] : undefined;
 }
 
 /** Was the same asked for? What one side does not know does not speak against it. */
@@ -135,19 +145,18 @@ export function sameAsked(left: Exchange | undefined, right: Exchange | undefine
   return asked === normalisePath(got) || asked === normalisePath(originalPath(right) ?? got);
 }
 
-/** The later hop lies within the earlier one in time, clocks permitting (one node's stamps are one clock). */
-function nested(a: Hop, b: Hop): boolean {
+/** The later hop lies within the earlier one in time, as far as the nodes' clocks are known. */
+function nested(a: Hop, b: Hop, clocks: Clocks): boolean {
   const outer = a.exchange;
   const inner = b.exchange;
   const left = a.up ?? a.down;
   const right = b.down ?? b.up;
   if (outer?.requestStartNs === undefined || inner?.requestStartNs === undefined || left === undefined || right === undefined) return false;
-  if (left.world.node !== right.world.node) return true;
-  const offset = (right.base.epochSeconds - left.base.epochSeconds) * 1e9;
-  if (inner.requestStartNs + offset + 2_000 < outer.requestStartNs) return false;
+  const { low, high } = clocks.difference(right, left, inner.requestStartNs);
+  if (inner.requestStartNs + high + CLOCK_NS < outer.requestStartNs) return false;
   return (
     outer.responseEndNs === undefined ||
     inner.responseStartNs === undefined ||
-    inner.responseStartNs + offset <= outer.responseEndNs + 2_000
+    inner.responseStartNs + low <= outer.responseEndNs + CLOCK_NS
   );
 }

@@ -196,7 +196,9 @@ function sentBy(exchange: Exchange, fits: number[], places: readonly Place[], do
   if (connections.size < 2) return fits;
   const left = new Set<number>();
   for (const connection of connections) {
-    const may = senders.maySend(downstreams[connection]!, exchange);
+    // What can be read there was compared already.
+    const readable = fits.some((i) => places[i]!.connection === connection && places[i]!.exchange !== undefined);
+    const may = readable || senders.maySend(downstreams[connection]!, exchange);
     if (may === undefined) return fits;
     if (may) left.add(connection);
   }

@@ -13,6 +13,7 @@ import type { Decision, PathJoin, PathLeg, PathRecord, RequestRecord } from '../
 import type { Redaction } from '../record/redact.ts';
 import { bareRequestPaths } from './bare-requests.ts';
 import { Counterparts, followingHop } from './chain.ts';
+import { Clocks } from './clocks.ts';
 import { cameFromUpstream, originalPath } from './fit.ts';
 import type { Hop } from './hop.ts';
 import { CANDIDATES_MAX } from './http-hops.ts';
@@ -55,11 +56,12 @@ export function assemblePaths(
     const legs = legsOf(subjects);
     return { legs, out: hopsOut(legs, standing) };
   });
-  const senders = sendersOf(parts, counterparts);
+  const clocks = new Clocks(counterparts.pairs());
+  const senders = sendersOf(parts, counterparts, clocks);
   const hops = parts.flatMap(({ legs, out }) => namespaceHops(legs, out, senders, standing));
   for (const hop of hops) settleHop(hop);
   tellFlows(hops);
-  return new Assembly(hops, all, counterparts, redaction).found();
+  return new Assembly(hops, all, counterparts, clocks, redaction).found();
 }
 
 /** Holds the prediction against what was seen upstream. */
@@ -104,8 +106,11 @@ class Assembly {
   readonly #hops: readonly Hop[];
   readonly #subjects: readonly Subject[];
   readonly #counterparts: Counterparts;
+  readonly #clocks: Clocks;
   readonly #redaction: Redaction;
   readonly #byDown = new Map<Subject, Hop[]>();
+  /** Inbound requests that may have come in on a connection. */
+  readonly #mayBeOf = new Map<Subject, Hop[]>();
   readonly #next = new Map<Hop, Hop>();
   readonly #hasPrevious = new Set<Hop>();
   readonly #told = new Set<Subject>();
@@ -113,12 +118,16 @@ class Assembly {
   readonly #mayGoOn = new Map<Subject, Set<Subject>>();
   readonly #openTold = new Set<Subject>();
 
-  constructor(hops: readonly Hop[], subjects: readonly Subject[], counterparts: Counterparts, redaction: Redaction) {
+  constructor(hops: readonly Hop[], subjects: readonly Subject[], counterparts: Counterparts, clocks: Clocks, redaction: Redaction) {
     this.#hops = hops;
     this.#subjects = subjects;
     this.#counterparts = counterparts;
+    this.#clocks = clocks;
     this.#redaction = redaction;
-    for (const hop of hops) if (hop.down !== undefined) push(this.#byDown, hop.down, hop);
+    for (const hop of hops) {
+      if (hop.down !== undefined) push(this.#byDown, hop.down, hop);
+      else if (hop.direction === 'inbound') for (const down of hop.join?.candidates ?? []) push(this.#mayBeOf, down, hop);
+    }
     for (const hop of hops) this.#link(hop);
     const open = new Set(
       hops.flatMap((hop) => (hop.direction === 'inbound' && hop.down === undefined ? (hop.join?.candidates ?? []) : [])),
@@ -168,7 +177,7 @@ class Assembly {
     const arrived = hop.up.record.roles.includes('client-to-proxy') ? hop.up : this.#counterparts.arrivalOf(hop.up)?.subject;
     if (arrived === undefined) return;
     const following = this.#byDown.get(arrived) ?? [];
-    const next = followingHop(hop, following) ?? this.#unread(hop, following);
+    const next = followingHop(hop, following, this.#mayBeOf.get(arrived) ?? [], this.#clocks) ?? this.#unread(hop, following);
     if (
       next === undefined ||
       next === hop ||

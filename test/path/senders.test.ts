@@ -23,7 +23,7 @@ const encrypted: Talk = [
   ['S', tlsRecord.data(200, true)],
 ];
 
-/** @param paths what each client asks for, at the same time; `undefined`: that client was not recorded */
+/** @param paths what each client asks for, at the same time; `undefined`: that client was not recorded; `direct`: it has no proxy */
 function inboundJoins(paths: readonly (string | undefined)[], served: readonly string[]): string[] {
   const shop = new MadeNamespace('default/shop', SHOP).file('iptables-save', sidecarRules());
   const clients = paths.flatMap((path, i) => {
@@ -31,7 +31,15 @@ function inboundJoins(paths: readonly (string | undefined)[], served: readonly s
     const leg = { at: 1.001, from: `${own}:4100${i}`, isn: 3000 + i, talk: encrypted };
     shop.tcp({ ...leg, to: `${SHOP}:80`, incoming: true });
     if (path === undefined) return [];
-    const client = new MadeNamespace(`default/client-${i}`, own).file('iptables-save', sidecarRules());
+    const client = new MadeNamespace(`default/client-${i}`, own);
+    if (path === 'direct')
+      return [
+        client
+          .file('iptables-save', '')
+          .file('nft', '{"nftables": []}')
+          .tcp({ ...leg, to: `${SHOP}:80` }),
+      ];
+    client.file('iptables-save', sidecarRules());
     const talk: Talk = [['C', ask(path)], 0.1, ['S', ANSWER], '.C', '.S'];
     client.tcp({ at: 1, from: `${own}:4000${i}`, to: `${VIP}:80`, redirected: '127.0.0.1:15001', on: 'lo', isn: 1000 + i, talk });
     return [client.tcp({ ...leg, to: `${SHOP}:80` })];
@@ -65,6 +73,10 @@ test('clients that asked for different things', () => {
 test('clients that asked for the same, and clients of whom nothing is known, are not told apart', () => {
   assert.deepEqual(inboundJoins(['/a', '/a'], ['/a', '/a']), ['/a ? > 50000 ambiguous', '/a ? > 50001 ambiguous']);
   assert.deepEqual(inboundJoins(['/a', undefined], ['/b', '/b']), ['/b ? > 50000 ambiguous', '/b ? > 50001 ambiguous']);
+});
+
+test('a client without a proxy asks by itself', () => {
+  assert.deepEqual(inboundJoins(['/a', 'direct'], ['/a', '/b']), ['/a ? > 50000 ambiguous', '/b ? > 50001 ambiguous']);
 });
 
 test('what nobody asked for may have come from any of them: proxies ask for things of their own', () => {
