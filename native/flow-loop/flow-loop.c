@@ -8,6 +8,8 @@
  * Layout of the memory (bytes; src/flow/loop-memory.ts has the same):
  *   0x020000 header  0x030000 link types  0x080000 lanes, their times  0x0a0000 frame arrays  0x100000 block of frames  0x200000 index of the table  0x20200000 slots
  */
+#include <wasm_simd128.h>
+
 typedef unsigned char u8;
 typedef unsigned short u16;
 typedef unsigned int u32;
@@ -103,6 +105,10 @@ static inline u32 be32(const u8 *p) {
 /* Hardware types whose protocol field is an EtherType for sure. */
 static inline int is_ordinary(u32 type) { return type == 1 || type == 772; }
 
+/* Four words in network order, each turned round. */
+static inline v128_t turned(v128_t x) { return wasm_i8x16_shuffle(x, x, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12); }
+
+/* What lies behind the frame is read along and not looked at: it is memory of this module, too. */
 static inline void read_frame(struct lane *l, const u8 *start, const u8 *limit, const u8 *wire_end, i32 link_type, i32 interface) {
   const u8 *at;
   u32 ether_type;
@@ -141,10 +147,10 @@ static inline void read_frame(struct lane *l, const u8 *start, const u8 *limit, 
     if (at[0] != 0x45 || (be16(at + 6) & 0x3fff) != 0) return;
     length = be16(at + 2);
     protocol = at[9];
-    l->src[3] = be32(at + 12);
-    l->dst[3] = be32(at + 16);
-    l->src[0] = l->src[1] = l->src[2] = 0;
-    l->dst[0] = l->dst[1] = l->dst[2] = 0;
+    v128_t ends = turned(wasm_v128_load(at + 12));
+    v128_t zero = wasm_i32x4_const(0, 0, 0, 0);
+    wasm_v128_store(l->src, wasm_i32x4_shuffle(ends, zero, 4, 4, 4, 0));
+    wasm_v128_store(l->dst, wasm_i32x4_shuffle(ends, zero, 4, 4, 4, 1));
   } else if (ether_type == 0x86dd) {
     transport = at + 40;
     if (limit < transport) return;
@@ -153,10 +159,8 @@ static inline void read_frame(struct lane *l, const u8 *start, const u8 *limit, 
     length = 40 + payload;
     protocol = at[6];
     kind = M_IPV6;
-    for (int i = 0; i < 4; i++) {
-      l->src[i] = be32(at + 8 + 4 * i);
-      l->dst[i] = be32(at + 24 + 4 * i);
-    }
+    wasm_v128_store(l->src, turned(wasm_v128_load(at + 8)));
+    wasm_v128_store(l->dst, turned(wasm_v128_load(at + 24)));
   } else
     return;
 
@@ -167,11 +171,13 @@ static inline void read_frame(struct lane *l, const u8 *start, const u8 *limit, 
   i32 header_length;
   if (protocol == PROTOCOL_TCP) {
     if (captured < 20) return;
-    header_length = (transport[12] >> 4) << 2;
+    v128_t head = turned(wasm_v128_load(transport));
+    u32 fourth = (u32)wasm_i32x4_extract_lane(head, 3);
+    header_length = (i32)(fourth >> 28) << 2;
     if (header_length < 20 || header_length > captured) return;
-    l->seq = be32(transport + 4);
-    l->ack = be32(transport + 8);
-    u32 fourth = be32(transport + 12);
+    l->ports = (u32)wasm_i32x4_extract_lane(head, 0);
+    l->seq = (u32)wasm_i32x4_extract_lane(head, 1);
+    l->ack = (u32)wasm_i32x4_extract_lane(head, 2);
     l->tcp = ((fourth >> 16) & FLAGS) | fourth << 16;
   } else if (protocol == PROTOCOL_UDP) {
     if (captured < 8 || be16(transport + 4) != (u32)(end - transport)) return;
@@ -179,9 +185,9 @@ static inline void read_frame(struct lane *l, const u8 *start, const u8 *limit, 
     if (port == 4789 || port == 8472 || port == 6081) return;
     header_length = 8;
     l->tcp = 0;
+    l->ports = be32(transport);
   } else
     return;
-  l->ports = be32(transport);
   l->payload = (u32)(end - transport - header_length);
   l->payload_at = (u32)(transport + header_length);
   l->payload_captured = (u32)(captured - header_length);
@@ -215,6 +221,8 @@ static void fill(void) {
   if (count > LANES) count = LANES;
   u32 mask = (u32)header[MASK];
   u32 touched = 0;
+  i32 known = 0;
+  const struct entry *entries[LANES];
   for (i32 i = 0; i < count; i++) {
     i32 f = from + i;
     const u8 *start = (const u8 *)(BLOCK + frame_offset[f]);
@@ -226,14 +234,14 @@ static void fill(void) {
     read_frame(l, start, start + captured, start + (wire > captured ? wire : captured), link_types[interface], interface);
     if (l->kind == -1) continue;
     l->hash = hash_of(l);
-    touched ^= (u32)table[l->hash & mask].slot;
+    entries[known++] = &table[l->hash & mask];
   }
-  for (i32 i = 0; i < count; i++) {
-    struct lane *l = &lanes[i];
-    if (l->kind == -1) continue;
-    i32 slot = table[l->hash & mask].slot;
-    if (slot == 0) continue;
-    touched ^= slots[slot - 1].meta ^ slots[slot - 1].isn[0];
+  /* Short loops: a processor looks only some hundred instructions ahead. */
+  for (i32 i = 0; i < known; i++) touched ^= (u32)entries[i]->slot;
+  for (i32 i = 0; i < known; i++) {
+    i32 slot = entries[i]->slot;
+    const struct slot *s = &slots[slot - (slot != 0)];
+    touched ^= s->meta ^ s->isn[0];
   }
   header[TOUCHED] = (i32)touched;
   header[LANE] = 0;
@@ -288,10 +296,8 @@ static inline int is_another(const struct lane *l, f64 time, const struct slot *
 
 static inline void create(const struct lane *l, f64 time) {
   struct slot *s = &slots[header[COUNT]++];
-  for (int i = 0; i < 4; i++) {
-    s->a[i] = l->src[i];
-    s->b[i] = l->dst[i];
-  }
+  wasm_v128_store(s->a, wasm_v128_load(l->src));
+  wasm_v128_store(s->b, wasm_v128_load(l->dst));
   s->ports = l->ports;
   s->meta = (u32)l->kind | (l->packet_type == 4 ? M_FROM_US : l->packet_type == 0 ? M_TO_US : 0);
   s->interface = l->interface;

@@ -3,7 +3,8 @@
  * native/flow-loop/flow-loop.c can count common frames. Such a memory grows in place; its pages are taken from the system when they are first written.
  *
  * It is a shared one, although nobody shares it: to grow one that is not voids its views, and after the first such accident V8 asks before every access to any typed
- * array whether it happened again. Where there is no room for the addresses (ulimit -v), ordinary arrays take its place, growth copies them, and there is no loop.
+ * array whether it happened again. Where there is no room for the addresses (ulimit -v), ordinary arrays take its place, growth copies them, and there is no loop; nor is there one
+ * on processors that lack the vector instructions of WebAssembly.
  */
 import type { FrameMemory } from '../decode/lanes.ts';
 import { flowLoopWasm } from './flow-loop-wasm.ts';
@@ -150,8 +151,17 @@ function reserve(): GrowingMemory | undefined {
 
 let compiled: object | undefined;
 
-function makeLoop(memory: GrowingMemory): FlowLoop {
-  compiled ??= new WebAssembly.Module(Buffer.from(flowLoopWasm, 'base64'));
+function compile(): object | undefined {
+  try {
+    return new WebAssembly.Module(Buffer.from(flowLoopWasm, 'base64'));
+  } catch {
+    return undefined;
+  }
+}
+
+function makeLoop(memory: GrowingMemory): FlowLoop | undefined {
+  compiled ??= compile();
+  if (compiled === undefined) return undefined;
   const { exports } = new WebAssembly.Instance(compiled, { env: { memory } });
   const { buffer } = memory;
   const array = (i: number) => new Int32Array(buffer, FRAMES + i * 4 * FRAMES_MOST, FRAMES_MOST);
