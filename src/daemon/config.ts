@@ -230,10 +230,7 @@ export const configSchema = v.strictObject({
   }),
   records: group({
     redact: v.optional(flag('leave out what may be private: query texts, and the values of headers'), true),
-    settleMs: v.optional(
-      time(0, 60_000, 'how long a connection may stay unjudged while conntrack, Envoy or the other node have not told yet'),
-      '1s',
-    ),
+    settleMs: v.optional(time(0, 60_000, 'how long nothing may come before an ending is taken for one, and what ended is told'), '400ms'),
     updateMs: v.optional(time(1000, 3_600_000, 'how often an open flow is told again'), '10s'),
   }),
   flows: group({

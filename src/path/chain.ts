@@ -86,8 +86,16 @@ function sequencesMeet(a: number, b: number): boolean {
   return Math.abs((a - b) | 0) < SEQUENCE_WINDOW;
 }
 
+/** While connections are watched the same ones are looked at again and again. */
+const ends = new WeakMap<object, string>();
+
 function end(at: { readonly ip: string; readonly port: number }): string {
-  return formatEndpoint(at.ip, at.port);
+  let text = ends.get(at);
+  if (text === undefined) {
+    text = formatEndpoint(at.ip, at.port);
+    ends.set(at, text);
+  }
+  return text;
 }
 
 function push(map: Map<string, Subject[]>, key: string, subject: Subject): void {

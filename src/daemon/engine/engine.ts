@@ -40,6 +40,8 @@ const SETTLE_NS = 400e6;
 const OPEN_NS = 500e6;
 const UPDATE_NS = 10e9;
 const FLOWS_MAX = 262_144;
+/** Joining is the larger part of the work: every second tick. */
+const PATHS_EVERY_NS = 450e6;
 const FINDINGS_EVERY_NS = 2e9;
 
 export class Engine {
@@ -53,6 +55,7 @@ export class Engine {
   readonly #findings: FindingTeller;
   readonly #flows: FlowTeller;
   #finishing = false;
+  #joinedNs = Number.NEGATIVE_INFINITY;
   #foundNs = Number.NEGATIVE_INFINITY;
   /** Frames and bytes of namespaces that are gone. */
   #gone = { packets: 0, bytes: 0 };
@@ -130,19 +133,10 @@ export class Engine {
       this.#told(namespace, nowNs);
       namespace.look(nowNs);
     }
-    const active = namespaces.map((namespace) => namespace.active(nowNs));
-    const owners = new Map<Subject, LiveFlow>();
-    for (const flows of active) for (const live of flows) owners.set(live.subject, live);
-    const standing = this.#paths.standing(owners);
-    const found =
-      owners.size === 0
-        ? []
-        : assemblePaths(
-            active.map((flows) => flows.map(({ subject }) => subject)),
-            this.#options.redact ? redaction : noRedaction,
-            standing,
-          );
-    this.#paths.tell(found, nowNs, all);
+    if (all || nowNs - this.#joinedNs >= PATHS_EVERY_NS || namespaces.some(({ closing }) => closing)) {
+      this.#joinedNs = nowNs;
+      this.#tellPaths(namespaces, nowNs, all);
+    }
     if (all || nowNs - this.#foundNs >= FINDINGS_EVERY_NS) {
       this.#foundNs = nowNs;
       const { base } = this.#options;
@@ -157,6 +151,22 @@ export class Engine {
       if (namespace.closing) this.#drop(namespace);
       else namespace.forget(nowNs);
     }
+  }
+
+  #tellPaths(namespaces: readonly EngineNamespace[], nowNs: number, all: boolean): void {
+    const active = namespaces.map((namespace) => namespace.active(nowNs));
+    const owners = new Map<Subject, LiveFlow>();
+    for (const flows of active) for (const live of flows) owners.set(live.subject, live);
+    const standing = this.#paths.standing(owners);
+    const found =
+      owners.size === 0
+        ? []
+        : assemblePaths(
+            active.map((flows) => flows.map(({ subject }) => subject)),
+            this.#options.redact ? redaction : noRedaction,
+            standing,
+          );
+    this.#paths.tell(found, nowNs, all);
   }
 
   #told(namespace: EngineNamespace, nowNs: number): void {
