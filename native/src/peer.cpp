@@ -15,8 +15,8 @@ namespace probe {
 namespace {
 
 constexpr int kHelloMs = 5000;
-constexpr size_t kCongested = 1024 * 1024;         // bytes that wait: streams leave their input in the kernel
-constexpr size_t kFreeAgain = 256 * 1024;
+constexpr size_t kCongested = 16 * 1024 * 1024;    // bytes that wait: streams leave their input in the kernel
+constexpr size_t kFreeAgain = 4 * 1024 * 1024;
 constexpr size_t kLargestOutbox = 64 * 1024 * 1024;  // what a peer that does not read may cost
 constexpr size_t kLargestStreams = 4096;
 constexpr int kLargestCostly = 64;
