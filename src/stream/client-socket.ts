@@ -4,6 +4,7 @@ import type { IncomingMessage } from 'node:http';
 import { connect as connectNet } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { type ClientOptions, WebSocket } from 'ws';
+import { escapeText } from '../output/escape.ts';
 import { MESSAGE_BYTES_MAX } from './message-reader.ts';
 import { type Form, subprotocols } from './protocol.ts';
 import { type ServerAddress, serverAddressText } from './server-address.ts';
@@ -37,6 +38,7 @@ export type StreamErrorKind =
   /** What the daemon sends is not the protocol. */
   | 'protocol';
 
+/** The message may quote what the daemon says, and is safe to print. */
 export class StreamError extends Error {
   override readonly name = 'StreamError';
   readonly kind: StreamErrorKind;
@@ -46,7 +48,7 @@ export class StreamError extends Error {
   readonly retryAfter: number | undefined;
 
   constructor(kind: StreamErrorKind, message: string, more: { status?: number; retryAfter?: number; cause?: unknown } = {}) {
-    super(message, { cause: more.cause });
+    super(escapeText(message), { cause: more.cause });
     this.kind = kind;
     this.status = more.status;
     this.retryAfter = more.retryAfter;

@@ -7,6 +7,7 @@
 import { once } from 'node:events';
 import type { RawData, WebSocket } from 'ws';
 import { formatTime } from '../net/time.ts';
+import { escapeText } from '../output/escape.ts';
 import { MsgpackBytes } from '../output/msgpack-bytes.ts';
 import type { AnyRecord, FlowRecord, LostRecord, TotalRecord } from '../record/record.ts';
 import { type ClientSocketOptions, openSocket, StreamError } from './client-socket.ts';
@@ -25,7 +26,7 @@ export type StreamEvent =
   | { readonly type: 'bye'; readonly reason: string; readonly totals: TotalRecord | undefined }
   /** The connection has gone, and is opened again after `retryMs`. */
   | { readonly type: 'disconnected'; readonly reason: string; readonly retryMs: number }
-  /** Something that can be lived with, in a sentence. */
+  /** Something that can be lived with, in a sentence that is safe to print. */
   | { readonly type: 'problem'; readonly message: string };
 
 export interface StreamClientOptions extends Omit<ClientSocketOptions, 'server' | 'form'> {
@@ -122,7 +123,7 @@ export class StreamClient implements AsyncIterable<StreamEvent> {
         if (this.#closed) return;
         if (performance.now() - begun > SETTLED_MS) attempt = 0;
         const retryMs = Math.max(wait, this.#pause(attempt++));
-        yield { type: 'disconnected', reason, retryMs };
+        yield { type: 'disconnected', reason: escapeText(reason), retryMs };
         await this.#sleep(retryMs);
       }
     } finally {
@@ -337,6 +338,6 @@ export class StreamClient implements AsyncIterable<StreamEvent> {
 
   *#tell(problems: readonly string[]): Generator<StreamEvent> {
     for (const problem of problems)
-      if (this.#problems++ < PROBLEMS_MAX) yield { type: 'problem', message: `Cannot use a row of ${this.name}: ${problem}` };
+      if (this.#problems++ < PROBLEMS_MAX) yield { type: 'problem', message: escapeText(`Cannot use a row of ${this.name}: ${problem}`) };
   }
 }

@@ -4,6 +4,7 @@
  */
 import { Decoder } from '@msgpack/msgpack';
 import * as v from 'valibot';
+import { escapeText } from '../output/escape.ts';
 import { ELEMENTS_MAX, ExtentError, VALUE_BYTES_MAX, valueEnd } from '../output/msgpack-extent.ts';
 import { type RowReader, rowReader } from '../output/rows.ts';
 import type { AnyRecord, FlowRecord, LostRecord, TotalRecord } from '../record/record.ts';
@@ -11,8 +12,12 @@ import { recordMisfit, recordTypes } from '../record/record-shape.ts';
 import { misfitText } from '../record/shape.ts';
 import { protocolVersion } from './protocol.ts';
 
-/** What the daemon sent is not the protocol: nothing behind it can be trusted. */
-export class ProtocolError extends Error {}
+/** What the daemon sent is not the protocol: nothing behind it can be trusted. The message is safe to print. */
+export class ProtocolError extends Error {
+  constructor(message: string) {
+    super(escapeText(message));
+  }
+}
 
 /** Bytes of one message. */
 export const MESSAGE_BYTES_MAX = VALUE_BYTES_MAX;
