@@ -8,11 +8,6 @@ export interface GateLimits {
   readonly perUser: number;
 }
 
-interface Waiting {
-  readonly socket: Socket;
-  readonly turnAway: () => void;
-}
-
 /** Failures of one address: so many at once, and so many a second, before the answer is 429. */
 const FAILURE_BURST = 20;
 const FAILURES_PER_SECOND = 2;
@@ -21,7 +16,7 @@ const ADDRESSES_MAX = 1024;
 export class Gate {
   readonly #limits: GateLimits;
   /** In the order in which they came. */
-  readonly #waiting = new Map<string | Socket, Waiting>();
+  readonly #waiting = new Map<string | Socket, () => void>();
   readonly #users = new Map<string, number>();
   readonly #failures = new Map<string, { allowance: number; at: number }>();
   #admitted = 0;
@@ -38,13 +33,13 @@ export class Gate {
     return this.#admitted;
   }
 
-  /** Somebody has connected. */
-  arrive(key: string | Socket, waiting: Waiting): void {
-    this.#waiting.set(key, waiting);
+  /** Somebody has connected. @param turnAway lets them go when there are too many */
+  arrive(key: string | Socket, turnAway: () => void): void {
+    this.#waiting.set(key, turnAway);
     if (this.#waiting.size <= this.#limits.unauthenticated) return;
-    const [oldest, { turnAway }] = this.#waiting.entries().next().value as [string | Socket, Waiting];
+    const [oldest, turnOldestAway] = this.#waiting.entries().next().value as [string | Socket, () => void];
     this.#waiting.delete(oldest);
-    turnAway();
+    turnOldestAway();
   }
 
   /** It has gone, or has been answered. */

@@ -133,6 +133,7 @@ export class StreamServer {
   readonly #sockets = new Set<Socket>();
   readonly #lasting = new Set<Lasting>();
   readonly #sessions = new Set<Session>();
+  readonly #handshakes = new Map<ConnectionKey, NodeJS.Timeout>();
   readonly #rejected = new Map<string, number>();
   readonly #ended = new Map<string, number>();
   readonly #ws = new WebSocketServer({
@@ -259,13 +260,12 @@ export class StreamServer {
       this.#count(this.#rejected, 'handshake-time');
       socket.destroy();
     }, this.#options.handshakeMs + 1000);
+    this.#handshakes.set(key, timer);
     socket.on('close', () => {
-      clearTimeout(timer);
       this.#sockets.delete(socket);
-      this.#gate.leave(key);
+      this.#known(key);
     });
     socket.on('error', () => {});
-    timers.set(socket, timer);
     const turnAway = (): void => {
       this.#count(this.#rejected, 'too-many-waiting');
       if (encrypted) socket.destroy();
@@ -277,21 +277,14 @@ export class StreamServer {
           retryAfter: 1,
         });
     };
-    this.#gate.arrive(key, { socket, turnAway });
-    this.#raw.set(key, socket);
-    socket.once('close', () => {
-      if (this.#raw.get(key) === socket) this.#raw.delete(key);
-    });
+    this.#gate.arrive(key, turnAway);
   }
-  /** Sockets as they were accepted, by what a request knows of its own. */
-  readonly #raw = new Map<string | Socket, Socket>();
 
-  /** It has been answered, or let in: it does not count as waiting any more. */
-  #known(socket: Duplex): void {
-    const key = connectionKey(socket as Socket, socket instanceof TLSSocket);
+  /** It has gone, has been answered, or let in: it does not count as waiting any more. */
+  #known(key: ConnectionKey): void {
     this.#gate.leave(key);
-    const raw = this.#raw.get(key);
-    if (raw !== undefined) clearTimeout(timers.get(raw));
+    clearTimeout(this.#handshakes.get(key));
+    this.#handshakes.delete(key);
   }
 
   #clientError(error: NodeJS.ErrnoException, socket: Duplex): void {
@@ -347,7 +340,7 @@ export class StreamServer {
     route: Route,
     params: { readonly [name: string]: string },
   ): Promise<void> {
-    this.#known(request.socket);
+    this.#known(keyOf(request.socket));
     const abort = new AbortController();
     const lasting: Lasting = {
       principal,
@@ -409,7 +402,7 @@ export class StreamServer {
       return;
     }
     socket.once('close', admitted.leave);
-    this.#known(socket);
+    this.#known(keyOf(request.socket));
     this.#ws.handleUpgrade(request, socket, head, (websocket) => {
       const form: Form = websocket.protocol === subprotocols.json ? 'json' : 'msgpack';
       const { principal } = admitted;
@@ -583,11 +576,15 @@ export class StreamServer {
   }
 }
 
-const timers = new WeakMap<Socket, NodeJS.Timeout>();
-
 /** A TLS socket and the TCP socket under it have the same peer; Unix sockets have none, and no TLS. */
-function connectionKey(socket: Socket, encrypted: boolean): string | Socket {
+type ConnectionKey = string | Socket;
+
+function connectionKey(socket: Socket, encrypted: boolean): ConnectionKey {
   return encrypted ? `${socket.remoteAddress} ${socket.remotePort}` : socket;
+}
+
+function keyOf(socket: Socket): ConnectionKey {
+  return connectionKey(socket, socket instanceof TLSSocket);
 }
 
 function transportOf(socket: Socket): Transport {
