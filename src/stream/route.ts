@@ -87,22 +87,37 @@ function decoded(text: string): string | undefined {
 
 const safe = { 'x-content-type-options': 'nosniff', 'cache-control': 'no-store', connection: 'close' };
 
-/** @throws {Error} when the client takes nothing for `stallMs` */
+const CHUNK_BYTES = 64 * 1024;
+
+/**
+ * Sends an answer no faster than the client takes it, and resolves when the system has all of it.
+ *
+ * @throws {Error} when the client takes nothing for `stallMs`, or has gone
+ */
 export async function answer(response: ServerResponse, given: RouteAnswer, signal: AbortSignal, stallMs: number): Promise<void> {
   const { status = 200, type, headers } = given;
+  const bounded = (): { signal: AbortSignal } => ({ signal: AbortSignal.any([signal, AbortSignal.timeout(stallMs)]) });
+  let chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
   if ('body' in given) {
     const body = typeof given.body === 'string' ? Buffer.from(given.body, 'utf8') : given.body;
     response.writeHead(status, { ...headers, ...safe, 'content-type': type, 'content-length': body.length });
-    response.end(body);
-    return;
+    chunks = pieces(body);
+  } else {
+    response.writeHead(status, { ...headers, ...safe, 'content-type': type });
+    response.flushHeaders();
+    chunks = given.stream;
   }
-  response.writeHead(status, { ...headers, ...safe, 'content-type': type });
-  response.flushHeaders();
-  for await (const chunk of given.stream) {
+  for await (const chunk of chunks) {
     if (signal.aborted) return;
-    if (!response.write(chunk)) await once(response, 'drain', { signal: AbortSignal.any([signal, AbortSignal.timeout(stallMs)]) });
+    if (!response.write(chunk)) await once(response, 'drain', bounded());
   }
+  const finished = once(response, 'finish', bounded());
   response.end();
+  await finished;
+}
+
+function* pieces(body: Uint8Array): Generator<Uint8Array> {
+  for (let at = 0; at < body.length; at += CHUNK_BYTES) yield body.subarray(at, at + CHUNK_BYTES);
 }
 
 /** A refusal or an error, as JSON that says what is missing. */
