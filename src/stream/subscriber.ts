@@ -226,11 +226,12 @@ export class Subscriber {
     };
     if (more.error !== undefined) this.#append(Outgoing.of({ message: 'error', ...more.error }));
     this.#append(Outgoing.of(bye));
-    for (let i = this.#next; i < this.#queue.length; i++) this.#hand(this.#queue[i]!.bytes(this.options.form));
-    this.#queue = [];
-    this.#next = 0;
     this.ended = true;
     this.endedBecause = reason;
+    const rest = this.#queue.slice(this.#next);
+    this.#queue = [];
+    this.#next = 0;
+    for (const message of rest) this.#hand(message.bytes(this.options.form));
     this.#connection.close(code, reason);
     this.#movedAt = this.options.clock();
   }
