@@ -18,6 +18,7 @@ const program = resolve('dist/src/cli/main.js');
 
 interface PodObject {
   readonly metadata: { readonly name: string; readonly uid: string };
+  readonly status: { readonly podIP: string };
   readonly spec: {
     readonly nodeName: string;
     readonly hostPID?: boolean;
@@ -83,6 +84,9 @@ interface Line {
   readonly node?: string;
   readonly netns?: string;
   readonly request?: { readonly path?: string; readonly status?: number; readonly authority?: string };
+  readonly decisions?: readonly {
+    readonly decision: { readonly outcome: string; readonly cluster?: string; readonly endpoint?: string };
+  }[];
   readonly legs?: readonly { readonly node: string; readonly netns: string; readonly roles: readonly string[] }[];
 }
 
@@ -205,9 +209,36 @@ test('observe through the Service shows Bookinfo, on both nodes', { timeout: 180
     return asked.length > 0 && new Set(records.map((record) => record.node).filter(Boolean)).size === 2 ? records : undefined;
   });
   const asked = lines.find((record) => record.type === 'path' && record.request?.path === '/productpage')!;
+  const forwarded = asked.decisions?.map(({ decision }) => decision).filter(({ outcome }) => outcome === 'forwarded') ?? [];
+  const productpage = lab.pod('productpage');
+  assert.ok(
+    forwarded.some(
+      ({ cluster, endpoint }) =>
+        cluster === 'outbound|9080||productpage.default.svc.cluster.local' && endpoint === `${productpage.ip}:9080`,
+    ),
+    `the cluster and endpoint of productpage are wanted, the decisions are ${JSON.stringify(forwarded)}`,
+  );
   const roles = asked.legs!.flatMap((leg) => leg.roles);
   for (const role of ['app-to-proxy', 'proxy-to-upstream', 'client-to-proxy', 'proxy-to-app'])
     assert.ok(roles.includes(role), `${role} is wanted, the legs are ${roles.join(', ')}`);
+});
+
+test('a probe that is killed is started again, and the daemon goes on', { timeout: 120_000 }, async () => {
+  const [pod] = daemons();
+  const daemon = processOf(pod!, 'daemon');
+  const before = processOf(pod!, 'probe');
+  process.kill(before, 'SIGKILL');
+  await until('another probe', 30, () => processOf(pod!, 'probe') !== before);
+  const from = lab.pod('outsider');
+  const metrics = () => run(lab.inPod(from, ['curl', '-sf', `http://${pod!.status.podIP}:4281/metrics`], 'app'));
+  const text = await until('the probe connected again', 30, () => {
+    const told = metrics();
+    return /^sidetrace_probe_up 1$/m.test(told) && /^sidetrace_probe_restarts_total 1$/m.test(told) && told;
+  });
+  assert.match(text, /^sidetrace_lost_total\{stage="gap"\} [1-9]/m);
+  await until('the captures open again', 30, () => /^sidetrace_namespaces\{state="capturing"\} [1-9]/m.test(metrics()));
+  assert.equal(processOf(pod!, 'daemon'), daemon);
+  assertRights(daemons());
 });
 
 test('without a token, with one for somebody else and with one that may not, nothing is shown', { timeout: 60_000 }, () => {
