@@ -13,6 +13,8 @@ import { partFailed, type ReadingScope } from './reading.ts';
 /** What the kernel may keep for us, where the probe does not come to read it; taken only when it is used. */
 const RECEIVE_BUFFER = 8 * 1024 * 1024;
 const RESYNC_EVERY_MS = 30_000;
+const QUIET_MS = 100;
+const LONGEST_PIECE_MS = 10;
 const RETRY_MS = 30_000;
 /** Events that may wait for the end of a dump: beyond that they are applied at once. */
 const MOST_WAITING = 65_536;
@@ -26,7 +28,7 @@ export class ConntrackReader {
   #waiting: ConntrackEvent[] | undefined;
   #events = 0;
   #overruns = 0;
-  #lastDumpMs = Number.NEGATIVE_INFINITY;
+  #resyncedMs = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
@@ -99,15 +101,23 @@ export class ConntrackReader {
   }
 
   #resync(): void {
-    const pause = this.#lastDumpMs + RESYNC_EVERY_MS - performance.now();
     clearTimeout(this.#timer);
-    if (pause <= 0) this.#dump();
-    else this.#timer = setTimeout(() => this.#dump(), pause);
+    this.#timer = setTimeout(
+      () => {
+        this.#resyncedMs = performance.now();
+        this.#dump();
+      },
+      // Events come in bursts, and so do losses: the dump is for what is left after one.
+      Math.max(QUIET_MS, this.#resyncedMs + RESYNC_EVERY_MS - performance.now()),
+    );
   }
 
   #dump(): void {
-    if (this.#waiting !== undefined) return;
-    this.#lastDumpMs = performance.now();
+    if (this.#stream === undefined) return;
+    if (this.#waiting !== undefined) {
+      this.#resync();
+      return;
+    }
     this.#waiting = [];
     const { world, base } = this.#scope;
     readConntrackTable(this.#scope)
@@ -124,7 +134,13 @@ export class ConntrackReader {
 /** The table as it is now. @throws {ProbeLinkError} */
 export async function readConntrackTable({ link, cookie }: Pick<ReadingScope, 'link' | 'cookie'>): Promise<ConntrackEntry[]> {
   const entries: ConntrackEntry[] = [];
-  for (const bytes of await link.dump(cookie, 'conntrack'))
+  let begun = performance.now();
+  for (const bytes of await link.dump(cookie, 'conntrack')) {
     for (const { entry } of decodeConntrackBuffer(bytes).messages) entries.push(entry);
+    // A table may hold a quarter of a million entries: others must have their turn.
+    if (performance.now() - begun < LONGEST_PIECE_MS) continue;
+    await new Promise((go) => setImmediate(go));
+    begun = performance.now();
+  }
   return entries;
 }
