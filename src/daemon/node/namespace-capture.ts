@@ -11,12 +11,15 @@ import type { RingShares } from './ring-shares.ts';
 
 const FIRST_RETRY_MS = 500;
 const LONGEST_RETRY_MS = 30_000;
-/** What may wait of the larger ring while the smaller one is emptied. */
+/** What may wait of the larger ring while the one before it is emptied. */
 const MOST_HELD = 32 * 1024 * 1024;
 /** A second ring's frames older than that are not there any more. */
 const OVERLAP_MS = 2000;
 /** A ring is enlarged once in so long at most. */
 const GROW_EVERY_MS = 2000;
+/** And made smaller after so long, where it was used less than an eighth in a few seconds. */
+const SHRINK_AFTER_MS = 60_000;
+const IDLE_PART = 8;
 
 export interface CaptureOwner {
   frames(payload: Uint8Array): void;
@@ -53,7 +56,9 @@ export class NamespaceCapture {
   /** What a ring lost while its successor was open beside it. */
   #droppedBeside = 0;
   #attempts = 0;
-  #grownMs = Number.NEGATIVE_INFINITY;
+  #replacedMs = Number.NEGATIVE_INFINITY;
+  /** Bytes of frames since the counters were asked for last. */
+  #bytes = 0;
   #retry: NodeJS.Timeout | undefined;
   #stopped: (() => void) | undefined;
   /** A gap was told, and its end was not. */
@@ -72,7 +77,7 @@ export class NamespaceCapture {
         exact,
         detail: exact
           ? `the capture ring of ${this.ringBytes / 1024} KiB was full`
-          : `the capture ring was full while a larger one took its place; some of these were caught by that one`,
+          : `the capture ring was full while another one took its place; some of these were caught by that one`,
       }),
     );
   }
@@ -106,9 +111,14 @@ export class NamespaceCapture {
     this.#owner.gone();
   }
 
-  /** Asks the probe for fresh counters. */
+  /** Asks the probe for fresh counters; called every few seconds. A ring that was hardly used meanwhile becomes smaller where memory is short. */
   count(): void {
-    if (this.#ring?.opened === true) this.#ring.capture.stats();
+    const ring = this.#ring;
+    if (ring?.opened !== true) return;
+    ring.capture.stats();
+    const idle = this.#bytes < ring.bytes / IDLE_PART;
+    this.#bytes = 0;
+    if (idle && this.#mayReplace(SHRINK_AFTER_MS)) this.#replace(this.#shares.smaller(ring.bytes));
   }
 
   /** Closes, and resolves when every frame has been handed over and every loss been told. */
@@ -156,6 +166,7 @@ export class NamespaceCapture {
   }
 
   #frames(ring: Ring, payload: Uint8Array): void {
+    this.#bytes += payload.length;
     const next = this.#next;
     if (next !== undefined && ring === next.ring) {
       next.held.push(payload);
@@ -193,29 +204,27 @@ export class NamespaceCapture {
     if (more <= 0) return;
     this.#dropped.add(more, this.#next === undefined);
     if (this.#next !== undefined && ring === this.#ring) this.#droppedBeside += more;
-    if (ring === this.#ring) this.#grow();
+    if (ring === this.#ring && this.#mayReplace(GROW_EVERY_MS)) this.#replace(this.#shares.larger(ring.bytes));
   }
 
-  /** A second, larger ring is opened beside one that was full. */
-  #grow(): void {
-    const ring = this.#ring;
-    const now = performance.now();
-    if (
-      ring === undefined ||
-      !ring.opened ||
-      this.#next !== undefined ||
-      this.#stopped !== undefined ||
-      now - this.#grownMs < GROW_EVERY_MS
-    )
-      return;
-    const bytes = this.#shares.larger(ring.bytes);
+  #mayReplace(afterMs: number): boolean {
+    return (
+      this.#ring?.opened === true &&
+      this.#next === undefined &&
+      this.#stopped === undefined &&
+      performance.now() - this.#replacedMs >= afterMs
+    );
+  }
+
+  /** A second ring is opened beside the first, and takes its place. */
+  #replace(bytes: number | undefined): void {
     if (bytes === undefined) return;
-    this.#grownMs = now;
+    this.#replacedMs = performance.now();
     // Keys of the first ring's frames are kept from here on: the second may see them as soon as it is asked for.
     this.#next = { ring: this.#openRing(bytes), overlap: new FrameOverlap(), held: [], heldBytes: 0 };
   }
 
-  /** The larger ring takes the place of the one before it. */
+  /** The second ring takes the place of the one before it. */
   #succeed(): void {
     const next = this.#next;
     if (next === undefined) return;

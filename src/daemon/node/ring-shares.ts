@@ -1,6 +1,6 @@
 /**
- * How much of the budget for capture rings each namespace gets. Rings are kernel memory in no control group's account, so their sum is bounded here. A new ring gets what it would have if all had
- * come at once and left half of the budget; a busy one may grow while something is left for those that come.
+ * How much of the budget for capture rings each namespace gets. Rings are kernel memory in no control group's account, so their sum is bounded here. Those that are known from the start share half of
+ * it, those that come share a quarter; a busy one may grow while something is left, and where little is left idle ones become smaller.
  */
 
 export const LEAST_RING = 128 * 1024;
@@ -32,7 +32,8 @@ export class RingShares {
   /** Takes a ring for one more namespace. @returns its bytes, the least where the budget is spent (the probe then refuses it) */
   first(): number {
     let size = LARGEST_FIRST_RING;
-    while (size > LEAST_RING && size * Math.max(this.#expected, this.#rings + 1) > this.#budget / 2) size /= 2;
+    const known = this.#rings < this.#expected;
+    while (size > LEAST_RING && size * (known ? this.#expected : this.#rings + 1) > this.#budget / (known ? 2 : 4)) size /= 2;
     while (size > LEAST_RING && this.#taken + size > this.#budget) size /= 2;
     this.#take(size);
     return size;
@@ -47,6 +48,14 @@ export class RingShares {
       return size;
     }
     return undefined;
+  }
+
+  /** Takes a ring a quarter as large as one that is hardly used, beside it, where little of the budget is left. */
+  smaller(than: number): number | undefined {
+    const size = Math.max(than / 4, LEAST_RING);
+    if (size >= than || this.#taken < this.#budget * (3 / 4) || this.#taken + size > this.#budget) return undefined;
+    this.#take(size);
+    return size;
   }
 
   release(size: number): void {

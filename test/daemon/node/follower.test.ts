@@ -358,6 +358,29 @@ test(
   },
 );
 
+test('where memory is short an idle ring becomes smaller, and every datagram comes once', needsRoot, async () => {
+  const name = makeNamespace();
+  const following = follow(own(), ours, { filter: 'udp dst port 9', ringBudget: 1024 * 1024 });
+  await following.follower.start();
+  const first = following.of(name).ringBytes;
+  const sender = startSender(name, { address: '127.0.0.1', port: 9, count: 0, pause: 0.01 });
+  const others = [makeNamespace(), makeNamespace()];
+  await until('the ring is smaller', () => following.of(name).ringBytes < first, 15_000);
+  await sleep(500);
+  sender.kill('SIGKILL');
+  await once(sender, 'exit');
+  removeNamespace(name);
+  await until('it is gone', () => following.went.length === 1);
+  const { numbers } = following.engine.views.get(name)!;
+  assert.ok(numbers.length > 100);
+  assert.deepEqual(numbers, [...Array(numbers.length).keys()]);
+  const { seen, dropped, delivered } = following.went[0]!.counters;
+  assert.deepEqual([seen, dropped, delivered], [numbers.length, 0, numbers.length]);
+  assert.deepEqual(following.engine.losses, []);
+  await following.stop();
+  for (const other of others) removeNamespace(other);
+});
+
 test('a tap hears what the engine hears until it is taken away; one that throws hears no more', needsRoot, async () => {
   const name = makeNamespace();
   const following = follow(own(), ours, { filter: 'udp dst port 9' });
