@@ -10,6 +10,7 @@ import { findField } from '../decode/header-field.ts';
 import type { RoutedDecision } from '../envoy/alternative.ts';
 import { decideRequest } from '../envoy/request.ts';
 import type { Exchange } from '../flow/http.ts';
+import { isLoopback } from '../net/address.ts';
 import { cameFromUpstream, fitsDownstream, fitsUpstream, mayHaveBeenTried, originalPath, sameRequestId } from './fit.ts';
 import type { Hop, HopJoin } from './hop.ts';
 import { possiblePlaces } from './matching.ts';
@@ -154,7 +155,7 @@ export function joinInbound(upstreams: readonly Subject[], downstreams: readonly
     for (const i of overlapping(places, byConnection, exchange.requestStartNs! - SLACK_NS, until + SLACK_NS)) {
       const place = places[i]!;
       const downstream = downstreams[place.connection]!;
-      if (downstream === subject || !fitsDownstream(exchange, place) || !samePort(downstream, subject) || !maybeFrom(exchange, downstream))
+      if (downstream === subject || !fitsDownstream(exchange, place) || !mayGoOnTo(downstream, subject) || !maybeFrom(exchange, downstream))
         continue;
       fits.push(i);
       if (idsAgree(exchange, place)) proven = i;
@@ -220,8 +221,15 @@ export function unplacedInbound(hops: readonly Hop[], downstreams: readonly Subj
     });
 }
 
-/** The proxy sends what came in for a port on to that port, unless its cluster for it says another. */
-export function samePort(downstream: Subject, upstream: Subject): boolean {
+/**
+ * May what came in on `downstream` have gone on to the application on `upstream`? The proxy sends what came in for a port on to that port, unless its cluster for it says another; and where it
+ * sends from an address that is not the pod's, that is the client's: connections to the application are kept for one client each.
+ * Source: Envoy extensions/filters/listener/original_src (the address becomes a socket option, by which connection pools are told apart); Istio's TPROXY mode.
+ */
+export function mayGoOnTo(downstream: Subject, upstream: Subject): boolean {
+  const { place, translation } = upstream;
+  const transparent = place.onLoopback && !place.sourceIsOurs && upstream.world.addresses.size > 0 && !isLoopback(translation.source.ip);
+  if (transparent && translation.source.ip !== downstream.translation.source.ip) return false;
   const port = downstream.translation.destination.port;
   if (upstream.translation.destination.port === port) return true;
   const clusters = downstream.world.envoy?.configs.flatMap((config) => [...(config.clusters.get(`inbound|${port}||`) ?? [])]) ?? [];

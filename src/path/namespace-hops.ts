@@ -7,7 +7,7 @@ import { decideUnread } from '../envoy/request.ts';
 import type { Leg } from '../record/record.ts';
 import { joinByAccessLog } from './access-log.ts';
 import type { Hop } from './hop.ts';
-import { joinInbound, joinOutbound, type Senders, samePort, unplacedInbound } from './http-hops.ts';
+import { joinInbound, joinOutbound, mayGoOnTo, type Senders, unplacedInbound } from './http-hops.ts';
 import { joinOpened } from './openers.ts';
 import { isCarriedAsBytes, joinConnections, mayCarry } from './tcp-hops.ts';
 
@@ -111,7 +111,7 @@ function inboundHops(downstreams: readonly Subject[], upstreams: readonly Subjec
     'inbound',
     [...carried].filter((down) => !read.some((hop) => hop.down === down) && !standing.down(down)),
     rest,
-    samePort,
+    mayGoOnTo,
   );
   // Requests on a connection that was carried as bytes are none of the proxy's.
   const asBytes = used(bytes);
@@ -133,7 +133,7 @@ function inboundHops(downstreams: readonly Subject[], upstreams: readonly Subjec
   return joinOpened(
     [...requests, ...bytes, ...unread],
     without(rest, used(bytes)).filter((up) => !hasRequests(up)),
-    samePort,
+    mayGoOnTo,
   );
 }
 
@@ -145,7 +145,7 @@ function onlyRequests(down: Subject, upstreams: readonly Subject[]): boolean {
   if (down.tracker?.protocol !== 'tls' || !down.flow.payloadToSource) return false;
   let found = false;
   for (const up of upstreams) {
-    if (up.flow.lastNs < down.flow.firstNs || up.flow.firstNs > down.flow.lastNs || !samePort(down, up)) continue;
+    if (up.flow.lastNs < down.flow.firstNs || up.flow.firstNs > down.flow.lastNs || !mayGoOnTo(down, up)) continue;
     if (!hasRequests(up)) return false;
     for (const { request } of up.tracker?.exchanges ?? []) {
       if (request === undefined) continue;

@@ -18,6 +18,7 @@ import { cameFromUpstream, originalPath } from './fit.ts';
 import type { Hop } from './hop.ts';
 import { CANDIDATES_MAX } from './http-hops.ts';
 import { hopsOut, legsOf, NOTHING_STANDS, namespaceHops, type Standing } from './namespace-hops.ts';
+import { unlinkedSecondPass } from './second-pass.ts';
 import { sendersOf } from './senders.ts';
 
 /** Paths named in one flow record; then only their number. */
@@ -155,6 +156,8 @@ class Assembly {
         const second = this.#path(chain.slice(again));
         found.push({ ...second, record: { ...second.record, first: record.first, parent: record.id } });
       }
+      const unlinked = unlinkedSecondPass(whole, chain.at(-1)!);
+      if (unlinked !== undefined) found.push(unlinked);
       found.push(whole);
     }
     this.#tellParents(

@@ -285,7 +285,7 @@ export class PathTeller {
 function secondPasses(found: readonly FoundPath[]): Map<FoundPath, FoundPath> {
   const seconds = new Map<FoundPath, FoundPath>();
   const wholes = new Map<string, FoundPath>();
-  for (const path of found) if (path.hops.length > 1) wholes.set(path.record.id, path);
+  for (const path of found) if (path.hops.length > 0) wholes.set(path.record.id, path);
   for (const path of found) {
     const whole = path.record.parent === undefined ? undefined : wholes.get(path.record.parent);
     if (whole !== undefined && path.hops[0] !== undefined && whole.hops.includes(path.hops[0])) seconds.set(path, whole);
