@@ -1,12 +1,13 @@
 /**
- * Blocks of a pcapng file, little endian: section header, interface descriptions, name resolution, packets with a comment.
- * Source: IETF draft-ietf-opsawg-pcapng, sections 4.1, 4.2, 4.3, 4.5.
+ * Blocks of a pcapng file, little endian: section header, interface descriptions and statistics, name resolution, packets with a comment.
+ * Source: IETF draft-ietf-opsawg-pcapng, sections 4.1, 4.2, 4.3, 4.5, 4.6.
  */
 import { parseIp } from '../net/address.ts';
 
 const SHB = 0x0a0d0d0a;
 const IDB = 1;
 const NRB = 4;
+const ISB = 5;
 const EPB = 6;
 const BYTE_ORDER_MAGIC = 0x1a2b3c4d;
 const OPT_COMMENT = 1;
@@ -14,6 +15,9 @@ const EPB_FLAGS = 2;
 const SHB_USERAPPL = 4;
 const IF_NAME = 2;
 const IF_TSRESOL = 9;
+const IF_FILTER = 11;
+const ISB_IFDROP = 5;
+const ISB_OSDROP = 7;
 const NRB_IPV4 = 1;
 const NRB_IPV6 = 2;
 /** An option's length has 16 bits; comments are cut well before. */
@@ -53,8 +57,8 @@ function newBlock(type: number, bodyLength: number): Buffer {
   return block;
 }
 
-export function sectionHeader(application: string): Buffer {
-  const options = [textOption(SHB_USERAPPL, application)];
+export function sectionHeader(application: string, comment?: string): Buffer {
+  const options = [textOption(SHB_USERAPPL, application), ...(comment === undefined ? [] : [textOption(OPT_COMMENT, comment)])];
   const block = newBlock(SHB, 16 + optionsLength(options));
   block.writeUInt32LE(BYTE_ORDER_MAGIC, 8);
   block.writeUInt16LE(1, 12);
@@ -63,14 +67,50 @@ export function sectionHeader(application: string): Buffer {
   return block;
 }
 
-/** Time stamps of its packets are nanoseconds. */
-export function interfaceDescription(linkType: number, snapLength: number, name: string | undefined): Buffer {
+/** Time stamps of its packets are nanoseconds. @param filter as pcap-filter(7) says it */
+export function interfaceDescription(linkType: number, snapLength: number, name: string | undefined, filter?: string): Buffer {
   const options: Option[] = name === undefined ? [] : [textOption(IF_NAME, name)];
   options.push({ code: IF_TSRESOL, value: Uint8Array.of(9) });
+  // its first byte tells the kind: text as libpcap takes it
+  if (filter !== undefined) options.push(textOption(IF_FILTER, `\0${filter}`));
   const block = newBlock(IDB, 8 + optionsLength(options));
   block.writeUInt16LE(linkType, 8);
   block.writeUInt32LE(snapLength >>> 0, 12);
   putOptions(block, 16, options);
+  return block;
+}
+
+export interface InterfaceStatistics {
+  /** When it was so. */
+  readonly seconds: number;
+  readonly nanoseconds: number;
+  /** Lost for want of room since the interface was opened: in whoever captures, and in the system. */
+  readonly interfaceDrops: number;
+  readonly systemDrops: number;
+  readonly comment?: string;
+}
+
+/** Source: section 4.6. */
+export function interfaceStatistics(
+  interfaceId: number,
+  { seconds, nanoseconds, interfaceDrops, systemDrops, comment }: InterfaceStatistics,
+): Buffer {
+  const number = (code: number, value: number): Option => {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigUInt64LE(BigInt(value));
+    return { code, value: bytes };
+  };
+  const options = [
+    ...(comment === undefined ? [] : [textOption(OPT_COMMENT, comment)]),
+    number(ISB_IFDROP, interfaceDrops),
+    number(ISB_OSDROP, systemDrops),
+  ];
+  const block = newBlock(ISB, 12 + optionsLength(options));
+  const { high, low } = splitNanoseconds(seconds, nanoseconds);
+  block.writeUInt32LE(interfaceId, 8);
+  block.writeUInt32LE(high, 12);
+  block.writeUInt32LE(low, 16);
+  putOptions(block, 20, options);
   return block;
 }
 
