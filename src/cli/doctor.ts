@@ -24,7 +24,7 @@ interface DoctorOptions extends DestinationOptions, ServerOptions {
   readonly format: string;
   readonly probe?: string;
   readonly probeProgram?: string;
-  readonly netns: string;
+  readonly netnsDir: string;
 }
 
 export const describeDoctor: Describe = (command, finish) => {
@@ -33,7 +33,7 @@ export const describeDoctor: Describe = (command, finish) => {
       .option('-o, --format <FORMAT>', 'text or json', 'text')
       .option('--probe <SOCKET>', 'ask the probe that listens here')
       .option('--probe-program <FILE>', 'start this probe and ask it')
-      .option('--netns <DIR>', 'where network namespaces are bound', '/run/netns'),
+      .option('--netns-dir <DIR>', 'where network namespaces are bound', '/run/netns'),
   );
   addServerOptions(command)
     .addHelpText('after', EXAMPLES)
@@ -41,9 +41,9 @@ export const describeDoctor: Describe = (command, finish) => {
       const format = answerFormat(options.format);
       const server = parseServer(options);
       const [machine, { probe, envoys }, daemon] = await Promise.all([
-        readMachine(options.netns),
+        readMachine(options.netnsDir),
         askProbe({
-          netnsFolder: options.netns,
+          netnsFolder: options.netnsDir,
           ...(options.probe === undefined ? {} : { socket: options.probe }),
           ...(options.probeProgram === undefined ? {} : { program: options.probeProgram }),
         }),

@@ -29,6 +29,7 @@ interface SlicePort {
 export class KubeNames {
   readonly pods: readonly Pod[];
   readonly services: readonly Service[];
+  readonly endpointSlices: readonly EndpointSlice[];
   readonly #podByIp = new Map<string, Pod | 'several'>();
   readonly #podByUid = new Map<string, Pod>();
   readonly #podByName = new Map<string, Pod>();
@@ -49,6 +50,7 @@ export class KubeNames {
     for (const { endpointSlices } of parts) for (const slice of endpointSlices) slices.set(nameOf(slice), slice);
     this.pods = [...this.#podByName.values()];
     this.services = [...this.#serviceByName.values()];
+    this.endpointSlices = [...slices.values()];
     for (const pod of this.pods) this.#addPod(pod);
     for (const service of this.services)
       for (const ip of new Set([...service.clusterIps, ...service.externalIps])) append(this.#servicesByIp, ip, service);

@@ -240,7 +240,7 @@ test('as an ordinary user it names each right that is missing and ends with 4', 
 test('as root it sees the namespaces, a file that is none, and ends with 0 or 4 by what failed', needsRoot, async () => {
   const program = build('plain');
   const name = makeNamespace();
-  const fine = await runAsync(['doctor', '-o', 'json', '--probe-program', program, '--netns', '/run/netns']);
+  const fine = await runAsync(['doctor', '-o', 'json', '--probe-program', program, '--netns-dir', '/run/netns']);
   const answer = JSON.parse(fine.out) as Answer;
   const of = (check: string, from: Answer = answer) => from.checks.filter((one) => one.check === check);
   for (const check of ['kernel', 'packets', 'probe', 'rights', 'namespaces']) assert.equal(of(check)[0]?.status, 'ok', check);
@@ -251,7 +251,7 @@ test('as root it sees the namespaces, a file that is none, and ends with 0 or 4 
   const bound = join(folder, 'netns');
   mkdirSync(bound);
   writeFileSync(join(bound, name), '');
-  const stale = asked(['--probe-program', program, '--netns', bound]);
+  const stale = asked(['--probe-program', program, '--netns-dir', bound]);
   assert.equal(of('propagation', stale.answer)[0]?.status, 'failed');
   assert.match(of('propagation', stale.answer)[0]!.is, new RegExp(name));
   assert.equal(stale.code, 4);

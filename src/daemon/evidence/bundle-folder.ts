@@ -4,6 +4,7 @@
  *
  * Files are for their owner only. Some room is kept aside, so that bundle.json can still be written when the disk is full.
  */
+import { createHash } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { BUNDLE_FORMAT, BUNDLE_VERSION, type BundleFile, type BundleManifest, type NamespaceEntry } from '../../source/bundle-manifest.ts';
@@ -41,8 +42,8 @@ export class RecordedNamespace {
   readonly packets: PacketFiles | undefined;
   /** Readings in the order in which they were made. */
   readonly readings: BundleFile[] = [];
-  /** Bytes of the last reading of each kind, to know one that is the same. */
-  readonly last = new Map<string, Uint8Array>();
+  /** A hash of the last reading of each kind, to know one that is the same. */
+  readonly last = new Map<string, string>();
 
   constructor(path: string, about: NamespaceAbout, packets: PacketFiles | undefined) {
     this.path = path;
@@ -126,22 +127,28 @@ export class BundleFolder {
         namespace.last.delete(key);
         continue;
       }
-      const last = namespace.last.get(key);
-      if (last !== undefined && Buffer.compare(last, file.bytes) === 0) {
+      const hash = createHash('sha256').update(file.bytes).digest('base64');
+      if (namespace.last.get(key) === hash) {
         namespace.readings.push({ ...about, status: 'same' });
         continue;
       }
       const name = evidenceName(file, label);
       this.#write(join(this.path, namespace.path, name), file.bytes);
       namespace.readings.push({ ...about, status: 'ok', file: name });
-      namespace.last.set(key, file.bytes);
+      namespace.last.set(key, hash);
     }
     this.#changed = true;
   }
 
-  /** Keeps a file of the bundle itself: pods.json, services.json, endpointslices.json. @throws {RecordFailure} */
+  /** Keeps a file of the bundle itself, in place of one that is there: pods.json, services.json, endpointslices.json. @throws {RecordFailure} */
   keepFile(name: string, bytes: Uint8Array): void {
-    this.#write(join(this.path, name), bytes);
+    const path = join(this.path, name);
+    this.#write(`${path}.new`, bytes);
+    try {
+      renameSync(`${path}.new`, path);
+    } catch (cause) {
+      throw new RecordFailure(path, cause);
+    }
   }
 
   /** Something was lost that the packet files do not tell. */

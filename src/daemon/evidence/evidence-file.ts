@@ -13,6 +13,15 @@ export interface EvidenceFile {
   readonly bytes?: Uint8Array;
 }
 
+/** As {@link EvidenceFile}, with text in place of bytes: what tools print. */
+export interface EvidenceText extends Omit<EvidenceFile, 'bytes'> {
+  readonly text?: string;
+}
+
+export function fileOfText({ text, ...about }: EvidenceText): EvidenceFile {
+  return text === undefined ? about : { ...about, bytes: Buffer.from(text) };
+}
+
 const names: { readonly [kind: string]: string } = {
   nft: 'nft.json',
   config_dump: 'config_dump.json',
