@@ -55,6 +55,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import('./envoy.ts')).describeEnvoy,
   },
   {
+    name: 'record',
+    summary: 'a bundle of what happens now: packets, rules, connection tracking, sockets, Envoy; to be replayed later',
+    load: async () => (await import('./record.ts')).describeRecord,
+  },
+  {
     name: 'doctor',
     summary: 'can sidetrace work here: kernel, rights, tools, namespaces, Envoy, clock; and what to do where not',
     load: async () => (await import('./doctor.ts')).describeDoctor,

@@ -211,7 +211,11 @@ class Recording implements ServerRecording {
         const bundle = openEvidence(fetched);
         const [entry] = bundle.manifest.namespaces;
         if (entry !== undefined) {
-          recorded.about = { ...recorded.about, interfaces: entry.interfaces, ...(entry.pod === undefined ? {} : { pod: entry.pod }) };
+          this.run.bundle.describe(recorded, {
+            ...recorded.about,
+            interfaces: entry.interfaces,
+            ...(entry.pod === undefined ? {} : { pod: entry.pod }),
+          });
           for (const snapshot of snapshotsOf(entry)) {
             const { kind, family, status, readAt, reason, path } = snapshot;
             const bytes = path === undefined ? undefined : bundle.readBytes(path);

@@ -112,6 +112,13 @@ export class BundleFolder {
     return namespace;
   }
 
+  /** Something is known better than before. */
+  describe(namespace: RecordedNamespace, about: NamespaceAbout): void {
+    if (JSON.stringify(about) === JSON.stringify(namespace.about)) return;
+    namespace.about = about;
+    this.#changed = true;
+  }
+
   /** Keeps readings. A reading that is the same as the last of its kind is told as `same`, without a file. @throws {RecordFailure} */
   keep(namespace: RecordedNamespace, files: readonly EvidenceFile[], label: string): void {
     for (const file of files) {
