@@ -24,13 +24,13 @@ import type { BegunRecording } from './record.ts';
 import { RecordingRun, type RecordWish } from './recording-run.ts';
 
 const READY_MS = 6000;
-/** Kernel memory of all rings; less where the probe allows less. */
-const RING_BUDGET = 1024 * 1024 * 1024;
 
 export interface CaptureWish {
   /** pcap-filter(7), with numbers for names; '' everything. */
   readonly filter: string;
   readonly snapLength: number;
+  /** Kernel memory of all rings; less where the probe allows less. */
+  readonly ringBudget: number;
   /** Ask Envoy's admin interface? */
   readonly envoy: boolean;
 }
@@ -70,9 +70,14 @@ export async function recordFromProbe(place: ProbePlace, wish: RecordWish, captu
       { cause: error },
     );
   }
-  const recording = new ProbeRecording(link, wish, capture, log);
-  await recording.begin();
-  return recording;
+  try {
+    const recording = new ProbeRecording(link, wish, capture, log);
+    await recording.begin();
+    return recording;
+  } catch (error) {
+    await link.stop();
+    throw error;
+  }
 }
 
 class ProbeRecording implements BegunRecording {
@@ -99,7 +104,7 @@ class ProbeRecording implements BegunRecording {
       base: { epochSeconds: Math.floor(Date.now() / 1000) },
       config: {
         node: hostname(),
-        ringBudget: RING_BUDGET,
+        ringBudget: capture.ringBudget,
         snapLength: capture.snapLength,
         filter: capture.filter,
         // the namespace that the probe is in is recorded where it is asked for by name
@@ -217,17 +222,18 @@ class ProbeRecording implements BegunRecording {
     if (recorded === undefined) return;
     this.#known.set(namespace.cookie, recorded);
     try {
+      let listens = false;
       for (const text of await namespace.readTexts()) {
+        // asking where nobody listens would stand in the recording as a refused connection
+        if (text.kind === 'sockets') listens = /:15000\s/.test(text.text ?? '');
         const file = fileOfText(text);
         if (file.bytes !== undefined) await hideSecrets(file.bytes);
         this.run.keep(() => this.run.bundle.keep(recorded, [file], label));
       }
       this.#describe(namespace);
-      if (!this.#capture.envoy) return;
+      if (!this.#capture.envoy || !listens) return;
       const envoy = { get: (path: string) => adminGet((port) => namespace.tunnel(port), path) };
       for await (const file of envoyEvidence(envoy, () => new Date().toISOString())) {
-        // where nobody listens there is no Envoy, and nothing is missing
-        if (file.status === 'failed' && file.kind === 'config_dump' && /refused/i.test(file.reason ?? '')) return;
         this.run.keep(() => this.run.bundle.keep(recorded, [file], label));
       }
     } catch (error) {

@@ -1,6 +1,7 @@
 /** `sidetrace record`: a bundle of what happens now, from a daemon or straight from a probe. */
 import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
+import { RecordFailure } from '../daemon/evidence/record-failure.ts';
 import type { Describe } from './commands.ts';
 import { addServerOptions, DEFAULT_SOCKET, parseServer, type ServerOptions } from './daemon-http.ts';
 import { PROBE_SOCKET } from './doctor-node.ts';
@@ -36,13 +37,14 @@ interface RecordOptions extends ServerOptions {
   readonly netnsDir: string;
   readonly captureFilter?: string;
   readonly snaplen?: string;
-  readonly ringSize?: string;
+  readonly ringBudget?: string;
   readonly processes?: true;
   readonly envoy: boolean;
 }
 
 /** bundle.json takes 4096 files of a namespace, readings included. */
 const KEEP_MOST = 3000;
+const MiB = 1024 * 1024;
 
 export const describeRecord: Describe = (command, finish) => {
   const several = (value: string, before: string[] | undefined): string[] => [...(before ?? []), value];
@@ -73,7 +75,7 @@ function addProbeOptions(command: Command): void {
   add('--processes', 'for that one: namespaces of processes, too');
   add('--capture-filter <FILTER>', 'capture only this, as pcap-filter(7) says it, with numbers for names (everything)');
   add('--snaplen <BYTES>', 'bytes of each frame; less hides what requests say (65535: whole frames, also large ones)');
-  add('--ring-size <SIZE>', 'kernel memory for each namespace, from 512KiB (4MiB); all together 64 MiB, unless the probe has more');
+  add('--ring-budget <SIZE>', 'kernel memory for the rings of all namespaces together (64MiB)');
   add('--no-envoy', "do not ask Envoy's admin interface");
 }
 
@@ -125,7 +127,14 @@ async function recordCommand(out: string, options: RecordOptions): Promise<ExitC
   const from = chosen(options);
   const wish = wishOf(out, options);
   const duration = options.duration === undefined ? undefined : durationMs('--duration', options.duration);
-  const recording = await begin(from, wish, options);
+  let recording: BegunRecording;
+  try {
+    recording = await begin(from, wish, options);
+  } catch (error) {
+    if (!(error instanceof RecordFailure)) throw error;
+    complain(error.message);
+    return LOST;
+  }
   const interrupt = new Interrupt();
   await Promise.race([
     recording.run.failed,
@@ -158,7 +167,7 @@ async function recordCommand(out: string, options: RecordOptions): Promise<ExitC
 
 async function begin(from: 'server' | 'probe', wish: RecordWish, options: RecordOptions): Promise<BegunRecording> {
   if (from === 'server') {
-    const own = (['captureFilter', 'snaplen', 'ringSize', 'processes'] as const).filter((name) => options[name] !== undefined);
+    const own = (['captureFilter', 'snaplen', 'ringBudget', 'processes'] as const).filter((name) => options[name] !== undefined);
     if (own.length > 0)
       throw new UsageError(
         `Cannot give a daemon the settings of a capture (${own.map((name) => `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`).join(', ')}): its captures are shared. With --probe or --probe-program they are ours`,
@@ -167,6 +176,7 @@ async function begin(from: 'server' | 'probe', wish: RecordWish, options: Record
     return await recordFromServer(parseServer(options), wish);
   }
   const { recordFromProbe } = await import('./record-probe.ts');
+  const ringBudget = options.ringBudget === undefined ? 64 * MiB : sizeBytes('--ring-budget', options.ringBudget, MiB);
   return await recordFromProbe(
     options.probe !== undefined
       ? { socket: options.probe }
@@ -174,13 +184,19 @@ async function begin(from: 'server' | 'probe', wish: RecordWish, options: Record
         ? { socket: PROBE_SOCKET }
         : {
             program: options.probeProgram ?? findProbeProgram()!,
-            arguments: ['--netns', options.netnsDir, ...(options.processes === true ? ['--processes'] : [])],
+            arguments: [
+              '--netns',
+              options.netnsDir,
+              '--ring-budget',
+              String(Math.floor(ringBudget / MiB)),
+              ...(options.processes === true ? ['--processes'] : []),
+            ],
           },
     wish,
     {
       filter: options.captureFilter ?? '',
       snapLength: options.snaplen === undefined ? 65_535 : sizeBytes('--snaplen', options.snaplen, 64),
-      ringBytes: options.ringSize === undefined ? 4 * 1024 * 1024 : sizeBytes('--ring-size', options.ringSize, 512 * 1024),
+      ringBudget,
       envoy: options.envoy,
     },
   );

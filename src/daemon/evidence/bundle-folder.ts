@@ -5,8 +5,8 @@
  * Files are for their owner only. Some room is kept aside, so that bundle.json can still be written when the disk is full.
  */
 import { createHash } from 'node:crypto';
-import { closeSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { BUNDLE_FORMAT, BUNDLE_VERSION, type BundleFile, type BundleManifest, type NamespaceEntry } from '../../source/bundle-manifest.ts';
 import { type EvidenceFile, evidenceName } from './evidence-file.ts';
 import { PacketFiles, type Rotation } from './packet-files.ts';
@@ -71,7 +71,9 @@ export class BundleFolder {
     this.#about = about;
     this.#begunMs = nowMs;
     try {
-      mkdirSync(path, { recursive: true, mode: 0o700 });
+      mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+      // made alone: with its parents, Node.js says ENOENT where the system says EROFS
+      if (!existsSync(path)) mkdirSync(path, { mode: 0o700 });
       if (readdirSync(path).length > 0) throw Object.assign(new Error('not empty'), { code: 'EEXIST' });
       writeFileSync(join(path, RESERVE), Buffer.alloc(RESERVE_BYTES, 1), { mode: 0o600, flag: 'wx' });
     } catch (cause) {
