@@ -41,7 +41,7 @@ Examples:
 };
 
 const firstWords: { readonly [command: string]: readonly string[] } = {
-  envoy: ['listeners', 'chains', 'routes', 'clusters', 'endpoints', 'certs', 'stats', 'rejected', 'trace'],
+  envoy: ['listeners', 'chains', 'routes', 'clusters', 'endpoints', 'certs', 'stats', 'rejected', 'trace', 'admin'],
   completion: ['bash', 'zsh', 'fish'],
 };
 

@@ -10,8 +10,9 @@ const ANSWER_MS = 30_000;
 const FAULT_LIMIT = 4096;
 
 /** The answer was no: 401, 403, 404, 503, … */
-export class DaemonRefusal extends Error {
+export class DaemonRefusal extends InputError {
   override readonly name = 'DaemonRefusal';
+  readonly code = 'DAEMON_REFUSED';
   readonly status: number;
   constructor(message: string, status: number) {
     super(message);
@@ -53,7 +54,7 @@ export function askDaemon(server: Server, path: string, about: { readonly signal
       }
       readAll(answer, FAULT_LIMIT).then(
         (body) => {
-          const said = body.toString('utf8').trim();
+          const said = refusalText(body.toString('utf8').trim());
           reject(
             new DaemonRefusal(
               cannot(`200 is wanted, it answers ${answer.statusCode}${said === '' ? '' : `: ${said.slice(0, 500)}`}`),
@@ -98,4 +99,14 @@ export async function readAll(answer: IncomingMessage, limit: number, ms = ANSWE
     clearTimeout(timer);
   }
   return Buffer.concat(chunks);
+}
+
+/** The sentence of a refusal that is JSON; other text as it is. */
+function refusalText(body: string): string {
+  try {
+    const { message } = JSON.parse(body) as { message?: unknown };
+    return typeof message === 'string' ? message : body;
+  } catch {
+    return body;
+  }
 }

@@ -11,8 +11,10 @@ import { answer, answerFormat } from './answer.ts';
 import type { Describe } from './commands.ts';
 import { addDestinationOptions, type DestinationOptions, openDestination } from './destination.ts';
 import { traceAnswer, traceText } from './envoy-trace.ts';
+import type { ExitCode } from './exit-code.ts';
 import { InputError, UsageError } from './failure.ts';
 import { addFileOptions, namedFiles } from './file-options.ts';
+import { addLiveOptions, isLive, type LiveOptions, onePod, withLiveEvidence } from './live-evidence.ts';
 import { addRequestOptions, type RequestOptions } from './request-options.ts';
 import { textTable } from './text-table.ts';
 import { worldName, worldOfFiles, worldOfSubject } from './world-of.ts';
@@ -169,10 +171,12 @@ const EXAMPLES = `
 Examples:
   sidetrace envoy captures/bookinfo/client                       what this proxy is, and how much it holds
   sidetrace envoy chains captures/bookinfo/client --only virtualInbound
+  sidetrace envoy clusters --pod default/client                  live, from the daemon of this node
+  sidetrace envoy admin stats?filter=upstream_cx --pod default/client
   sidetrace envoy endpoints --config-dump dump.json --clusters clusters.json -o json
   sidetrace envoy trace captures/bookinfo/client productpage:9080 --path /productpage --header 'end-user: jason'`;
 
-interface EnvoyOptions extends DestinationOptions, RequestOptions {
+interface EnvoyOptions extends DestinationOptions, RequestOptions, LiveOptions {
   readonly format: string;
   readonly only?: string;
   readonly listenerPort?: string;
@@ -184,7 +188,7 @@ export const describeEnvoy: Describe = (command, finish) => {
     command
       .argument(
         '[WORDS...]',
-        `what to show (${[...names, 'trace'].join(', ')}; without one: a summary), then BUNDLE/POD or a config_dump, and for trace the destination HOST:PORT (an address, or a service or pod of the bundle)`,
+        `what to show (${[...names, 'trace', 'admin'].join(', ')}; without one: a summary), then BUNDLE/POD or a config_dump, for trace the destination HOST:PORT (an address, or a service or pod of the bundle), for admin a path of Envoy's admin interface`,
       )
       .option('-o, --format <FORMAT>', 'text or json', 'text')
       .option('--only <NAME>', 'of this listener, route configuration or cluster')
@@ -195,48 +199,67 @@ export const describeEnvoy: Describe = (command, finish) => {
   );
   addFileOptions(command, ['config_dump', 'clusters', 'listeners', 'certs', 'stats', 'iptables-save', 'nft'], 'Files:');
   addRequestOptions(command);
+  addLiveOptions(command);
   const shown = views.map(({ name, summary }) => `  ${name.padEnd(11)}${summary}`);
   command
     .addHelpText(
       'after',
-      `\nWhat to show:\n${shown.join('\n')}\n  trace      what the proxy does with one request: listener, chain, route, cluster, endpoints, and what it rejected\n${EXAMPLES}`,
+      `\nWhat to show:\n${shown.join('\n')}\n  trace      what the proxy does with one request: listener, chain, route, cluster, endpoints, and what it rejected\n  admin      live: the answer of Envoy's admin interface itself, of a path that only reads (help names them)\n${EXAMPLES}`,
     )
-    .action((words: string[], options: EnvoyOptions) => {
-      const format = answerFormat(options.format);
-      const view = views.find(({ name }) => name === words[0]);
-      const tracing = words[0] === 'trace';
-      const rest = view !== undefined || tracing ? words.slice(1) : words;
-      const target = tracing ? rest.at(-1) : undefined;
-      const subjects = tracing ? rest.slice(0, -1) : rest;
-      if (tracing && target === undefined) throw new UsageError('Cannot trace nothing: a destination HOST:PORT is wanted, none is given');
-      if (subjects.length > 1)
-        throw new UsageError(
-          `Cannot look at "${subjects.join('" and "')}": one proxy is wanted (BUNDLE/POD or a config_dump). What to show is one of ${[...names, 'trace'].join(', ')}`,
-        );
-      const files = namedFiles(options as unknown as { readonly [key: string]: unknown });
-      const world = worldOf(subjects[0], files);
-      const destination = openDestination(options);
-      const { palette } = destination;
-      if (tracing) {
-        const found = traceAnswer(world, configOf(world), target!, options);
-        finish(answer(destination, format, found, () => traceText(found, palette), world.problems));
-      } else if (view !== undefined) {
-        const rows = view.rows(world, options.only);
-        finish(
-          answer(
-            destination,
-            format,
-            { subject: worldName(world), [view.name]: rows },
-            () => rowsText(view, rows, palette),
-            world.problems,
-          ),
-        );
-      } else {
-        const summary = summaryOf(world);
-        finish(answer(destination, format, summary, () => summaryText(summary, palette), world.problems));
+    .action(async (words: string[], options: EnvoyOptions) => {
+      answerFormat(options.format);
+      if (words[0] === 'admin') {
+        const { askAdmin } = await import('./envoy-admin.ts');
+        finish(await askAdmin(words.slice(1), options));
+        return;
       }
+      const question = questionOf(words, names);
+      const files = namedFiles(options as unknown as { readonly [key: string]: unknown });
+      if (isLive(options)) {
+        const pod = onePod(options, question.subject);
+        finish(await withLiveEvidence(options, [pod], ([path]) => answerOf(question, worldOf(path, files), options)));
+      } else finish(answerOf(question, worldOf(question.subject, files), options));
     });
 };
+
+interface Question {
+  readonly view: View | undefined;
+  /** Of `trace`: where the request goes. */
+  readonly target: string | undefined;
+  readonly subject: string | undefined;
+}
+
+function questionOf(words: readonly string[], names: readonly string[]): Question {
+  const view = views.find(({ name }) => name === words[0]);
+  const tracing = words[0] === 'trace';
+  const rest = view !== undefined || tracing ? words.slice(1) : words;
+  const target = tracing ? rest.at(-1) : undefined;
+  const subjects = tracing ? rest.slice(0, -1) : rest;
+  if (tracing && target === undefined) throw new UsageError('Cannot trace nothing: a destination HOST:PORT is wanted, none is given');
+  if (subjects.length > 1)
+    throw new UsageError(
+      `Cannot look at "${subjects.join('" and "')}": one proxy is wanted (BUNDLE/POD or a config_dump). What to show is one of ${[...names, 'trace', 'admin'].join(', ')}`,
+    );
+  return { view, target, subject: subjects[0] };
+}
+
+function answerOf({ view, target }: Question, world: RecordedWorld, options: EnvoyOptions): ExitCode {
+  const format = answerFormat(options.format);
+  if (target !== undefined) {
+    const found = traceAnswer(world, configOf(world), target, options);
+    const destination = openDestination(options);
+    return answer(destination, format, found, () => traceText(found, destination.palette), world.problems);
+  }
+  if (view !== undefined) {
+    const rows = view.rows(world, options.only);
+    const destination = openDestination(options);
+    const value = { subject: worldName(world), [view.name]: rows };
+    return answer(destination, format, value, () => rowsText(view, rows, destination.palette), world.problems);
+  }
+  const summary = summaryOf(world);
+  const destination = openDestination(options);
+  return answer(destination, format, summary, () => summaryText(summary, destination.palette), world.problems);
+}
 
 function worldOf(subject: string | undefined, files: ReturnType<typeof namedFiles>): RecordedWorld {
   if (subject === undefined) return worldOfFiles(files);

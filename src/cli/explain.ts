@@ -2,12 +2,14 @@
 import { answer, answerFormat } from './answer.ts';
 import type { Describe } from './commands.ts';
 import { addDestinationOptions, type DestinationOptions, openDestination } from './destination.ts';
+import type { ExitCode } from './exit-code.ts';
 import { explainBatch } from './explain-batch.ts';
 import { resolveDestination, resolveSource } from './explain-ends.ts';
 import { wayText } from './explain-text.ts';
 import { explainWay, type WayQuestion } from './explain-way.ts';
 import { UsageError } from './failure.ts';
 import { addFileOptions, namedFiles } from './file-options.ts';
+import { addLiveOptions, isLive, type LiveOptions, withLiveEvidence } from './live-evidence.ts';
 import { addRequestOptions, parseOpening, parseRequest, type RequestOptions } from './request-options.ts';
 import { splitSubject } from './subject.ts';
 import { type NamedWorld, worldOfFiles, worldsOf } from './world-of.ts';
@@ -17,6 +19,7 @@ Examples:
   sidetrace explain captures/bookinfo/client productpage:9080 --path /productpage
   sidetrace explain client 10.96.0.10:443 --sni example.org --bundle node-a.tar.gz --bundle node-b.tar.gz
   sidetrace explain 10.0.0.9 10.244.1.12:9080 --iptables rules.txt --config-dump dump.json --pod-address 10.244.1.12
+  sidetrace explain --pod default/client productpage:9080 --path /productpage       live, from the daemon of this node
   sidetrace explain --batch packets.jsonl --iptables rules.txt -o json
 
 A batch holds one JSON object a line:
@@ -27,7 +30,7 @@ No mark means 0, no uid or gid means unknown. One object a line comes out in the
 that is no packet:
   {"rule": {"verdict", "port"?, "evidence", "reason"?, "steps"}, "envoy"?}`;
 
-interface ExplainOptions extends DestinationOptions, RequestOptions {
+interface ExplainOptions extends DestinationOptions, RequestOptions, LiveOptions {
   readonly format: string;
   readonly batch?: string;
   readonly bundle?: string[];
@@ -56,27 +59,46 @@ export const describeExplain: Describe = (command, finish) => {
     ['iptables-save', 'ip6tables-save', 'nft', 'ip-rule', 'config_dump', 'clusters', 'listeners', 'pods', 'services', 'endpointslices'],
     'Files:',
   );
+  addLiveOptions(command);
   addRequestOptions(command)
     .addHelpText('after', EXAMPLES)
-    .action((src: string | undefined, dst: string | undefined, options: ExplainOptions) => {
-      const format = answerFormat(options.format);
+    .action(async (src: string | undefined, dst: string | undefined, options: ExplainOptions) => {
+      answerFormat(options.format);
       const files = namedFiles(options as unknown as { readonly [key: string]: unknown });
-      if (options.batch !== undefined) {
-        if (dst !== undefined) throw new UsageError('Cannot explain a batch and a connection: give --batch, or SRC and DST:PORT, not both');
-        const bundles = [...(options.bundle ?? []), ...(src === undefined ? [] : [src])];
-        finish(explainBatch(options.batch, bundles, files, openDestination(options)));
+      if (!isLive(options)) {
+        finish(explainWith(src, dst, options, files));
         return;
       }
-      if (src === undefined || dst === undefined)
-        throw new UsageError('Cannot explain nothing: SRC and DST:PORT are wanted, or --batch FILE');
-      const { worlds, source } = subjects(src, options, files);
-      const question = ask(source, dst, worlds, options);
-      const way = explainWay(question, worlds);
-      const destination = openDestination(options);
-      const problems = [...new Set(worlds.flatMap(({ world }) => world.problems))];
-      finish(answer(destination, format, way, () => wayText(way, destination.palette, options.why === true), problems));
+      // The first pod opens it, unless SRC says who does.
+      const pods = options.pod ?? [];
+      const [from, to] = dst === undefined && options.batch === undefined ? [pods[0], src] : [src, dst];
+      const bundle = await withLiveEvidence(options, pods, (paths) =>
+        explainWith(from, to, { ...options, bundle: [...(options.bundle ?? []), ...paths] }, files),
+      );
+      finish(bundle);
     });
 };
+
+function explainWith(
+  src: string | undefined,
+  dst: string | undefined,
+  options: ExplainOptions,
+  files: ReturnType<typeof namedFiles>,
+): ExitCode {
+  const format = answerFormat(options.format);
+  if (options.batch !== undefined) {
+    if (dst !== undefined) throw new UsageError('Cannot explain a batch and a connection: give --batch, or SRC and DST:PORT, not both');
+    const bundles = [...(options.bundle ?? []), ...(src === undefined ? [] : [src])];
+    return explainBatch(options.batch, bundles, files, openDestination(options));
+  }
+  if (src === undefined || dst === undefined) throw new UsageError('Cannot explain nothing: SRC and DST:PORT are wanted, or --batch FILE');
+  const { worlds, source } = subjects(src, options, files);
+  const question = ask(source, dst, worlds, options);
+  const way = explainWay(question, worlds);
+  const destination = openDestination(options);
+  const problems = [...new Set(worlds.flatMap(({ world }) => world.problems))];
+  return answer(destination, format, way, () => wayText(way, destination.palette, options.why === true), problems);
+}
 
 /** The namespaces to look into, and what of SRC names the opener. */
 function subjects(src: string, options: ExplainOptions, files: ReturnType<typeof namedFiles>): { worlds: NamedWorld[]; source: string } {

@@ -19,6 +19,7 @@ const refusals: ReadonlySet<string | undefined> = new Set([
   'ETIMEDOUT',
   'EHOSTUNREACH',
   'CAPTURE_PERMISSION',
+  'DAEMON_REFUSED',
 ]);
 
 /** The code of the system call behind an error, at whatever depth. */

@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { Bundle, MANIFEST } from '../source/bundle.ts';
 import { TarFiles } from '../source/bundle-files.ts';
 import { FileBytes } from '../source/stored-bytes.ts';
-import { askDaemon, type Server } from './daemon-http.ts';
+import { askDaemon } from './daemon-http.ts';
 import { InputError } from './failure.ts';
+import type { Server } from './server-options.ts';
 
 const EVIDENCE_LIMIT = 2 * 1024 ** 3;
 const EVIDENCE_MS = 180_000;

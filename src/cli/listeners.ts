@@ -9,8 +9,10 @@ import { parseSockets, type Socket } from '../world/sockets.ts';
 import { answer, answerFormat } from './answer.ts';
 import type { Describe } from './commands.ts';
 import { addDestinationOptions, type DestinationOptions, openDestination } from './destination.ts';
+import type { ExitCode } from './exit-code.ts';
 import { UsageError } from './failure.ts';
 import { addFileOptions, namedFiles } from './file-options.ts';
+import { addLiveOptions, isLive, type LiveOptions, onePod, withLiveEvidence } from './live-evidence.ts';
 import { splitSubject } from './subject.ts';
 import { textTable } from './text-table.ts';
 import { readText, worldName, worldOfFiles, worldOfSubject } from './world-of.ts';
@@ -18,6 +20,7 @@ import { readText, worldName, worldOfFiles, worldOfSubject } from './world-of.ts
 const EXAMPLES = `
 Examples:
   sidetrace listeners captures/bookinfo/default/client
+  sidetrace listeners --pod default/client                        live, from the daemon of this node
   ss -ntulp | sidetrace listeners -
   sidetrace listeners sockets.txt --config-dump dump.json -o json`;
 
@@ -43,25 +46,34 @@ export const describeListeners: Describe = (command, finish) => {
       .argument('[SUBJECT]', 'BUNDLE/POD, the output of ss -ntulp (or -tunaepH) as a file, or - for standard input')
       .option('-o, --format <FORMAT>', 'text or json', 'text'),
   );
-  addFileOptions(command, ['sockets', 'config_dump'], 'Files:')
+  addFileOptions(command, ['sockets', 'config_dump'], 'Files:');
+  addLiveOptions(command)
     .addHelpText('after', EXAMPLES)
-    .action((subject: string | undefined, options: DestinationOptions & { format: string }) => {
-      const format = answerFormat(options.format);
-      const world = worldOf(subject, namedFiles(options as unknown as { readonly [key: string]: unknown }));
-      const texts = world.texts('sockets');
-      const newest = texts.at(-1);
-      if (newest === undefined) throw new UsageError('Cannot list what listens: sockets are wanted (ss -ntulp), none were given');
-      const listing = parseSockets(newest.value, 'sockets');
-      const rows = listenerRows(listing.sockets, world.envoy?.configs.at(-1));
-      const destination = openDestination(options);
-      const value = { subject: worldName(world), readAt: newest.readAt, listeners: rows, unreadLines: listing.unreadLines };
-      const problems =
-        listing.unreadLines === 0
-          ? []
-          : [`Cannot read ${listing.unreadLines} of the lines: sockets as ss lists them are wanted, they are none`];
-      finish(answer(destination, format, value, () => table(rows, destination.palette), [...world.problems, ...problems]));
+    .action(async (subject: string | undefined, options: ListenersOptions) => {
+      const files = namedFiles(options as unknown as { readonly [key: string]: unknown });
+      if (isLive(options))
+        finish(await withLiveEvidence(options, [onePod(options, subject)], ([path]) => listenersOf(worldOf(path, files), options)));
+      else finish(listenersOf(worldOf(subject, files), options));
     });
 };
+
+type ListenersOptions = DestinationOptions & LiveOptions & { readonly format: string };
+
+function listenersOf(world: RecordedWorld, options: ListenersOptions): ExitCode {
+  const format = answerFormat(options.format);
+  const texts = world.texts('sockets');
+  const newest = texts.at(-1);
+  if (newest === undefined) throw new UsageError('Cannot list what listens: sockets are wanted (ss -ntulp), none were given');
+  const listing = parseSockets(newest.value, 'sockets');
+  const rows = listenerRows(listing.sockets, world.envoy?.configs.at(-1));
+  const destination = openDestination(options);
+  const value = { subject: worldName(world), readAt: newest.readAt, listeners: rows, unreadLines: listing.unreadLines };
+  const problems =
+    listing.unreadLines === 0
+      ? []
+      : [`Cannot read ${listing.unreadLines} of the lines: sockets as ss lists them are wanted, they are none`];
+  return answer(destination, format, value, () => table(rows, destination.palette), [...world.problems, ...problems]);
+}
 
 function worldOf(subject: string | undefined, files: ReturnType<typeof namedFiles>): RecordedWorld {
   if (subject === undefined) return worldOfFiles(files);

@@ -3,9 +3,9 @@
  * frames, and keeps them.
  */
 import { hostname } from 'node:os';
-import { adminGet } from '../daemon/evidence/admin-get.ts';
+import { AdminClient } from '../daemon/envoy/admin-client.ts';
 import type { NamespaceAbout, RecordedNamespace } from '../daemon/evidence/bundle-folder.ts';
-import { envoyEvidence } from '../daemon/evidence/envoy-evidence.ts';
+import { envoyEvidence, listens } from '../daemon/evidence/envoy-evidence.ts';
 import { fileOfText } from '../daemon/evidence/evidence-file.ts';
 import { packetBlocks } from '../daemon/evidence/pcapng-frames.ts';
 import { hideSecrets } from '../daemon/evidence/secrets.ts';
@@ -24,6 +24,8 @@ import type { BegunRecording } from './record.ts';
 import { RecordingRun, type RecordWish } from './recording-run.ts';
 
 const READY_MS = 6000;
+const ENVOY_PORTS: readonly number[] = [15_000];
+const ENVOY_ANSWER_LIMIT = 512 * 1024 * 1024;
 
 export interface CaptureWish {
   /** pcap-filter(7), with numbers for names; '' everything. */
@@ -222,17 +224,18 @@ class ProbeRecording implements BegunRecording {
     if (recorded === undefined) return;
     this.#known.set(namespace.cookie, recorded);
     try {
-      let listens = false;
+      let envoyListens = false;
       for (const text of await namespace.readTexts()) {
         // asking where nobody listens would stand in the recording as a refused connection
-        if (text.kind === 'sockets') listens = /:15000\s/.test(text.text ?? '');
+        if (text.kind === 'sockets') envoyListens = listens(text.text ?? '', ENVOY_PORTS);
         const file = fileOfText(text);
         if (file.bytes !== undefined) await hideSecrets(file.bytes);
         this.run.keep(() => this.run.bundle.keep(recorded, [file], label));
       }
       this.#describe(namespace);
-      if (!this.#capture.envoy || !listens) return;
-      const envoy = { get: (path: string) => adminGet((port) => namespace.tunnel(port), path) };
+      if (!this.#capture.envoy || !envoyListens) return;
+      const client = new AdminClient({ open: (port) => namespace.tunnel(port) });
+      const envoy = { ports: ENVOY_PORTS, get: (path: string) => client.get(ENVOY_PORTS[0]!, path, ENVOY_ANSWER_LIMIT) };
       for await (const file of envoyEvidence(envoy, () => new Date().toISOString())) {
         this.run.keep(() => this.run.bundle.keep(recorded, [file], label));
       }

@@ -5,10 +5,11 @@ import type { EvidenceFile } from '../daemon/evidence/evidence-file.ts';
 import { BlockSplitter } from '../daemon/evidence/pcapng-frames.ts';
 import { snapshotsOf } from '../source/bundle.ts';
 import { readStatus } from '../stream/status-shape.ts';
-import { askDaemon, readAll, type Server } from './daemon-http.ts';
+import { askDaemon, readAll } from './daemon-http.ts';
 import { complain, InputError } from './failure.ts';
 import { evidencePath, fetchEvidence, openEvidence } from './fetch-evidence.ts';
 import { isWanted, RecordingRun, type RecordWish } from './recording-run.ts';
+import type { Server } from './server-options.ts';
 
 const STATUS_LIMIT = 64 * 1024 * 1024;
 /** How often new namespaces are looked for. */

@@ -3,7 +3,6 @@ import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { RecordFailure } from '../daemon/evidence/record-failure.ts';
 import type { Describe } from './commands.ts';
-import { addServerOptions, DEFAULT_SOCKET, parseServer, type ServerOptions } from './daemon-http.ts';
 import { PROBE_SOCKET } from './doctor-node.ts';
 import { durationMs, sizeBytes } from './duration.ts';
 import { COMPLETE, type ExitCode, LOST } from './exit-code.ts';
@@ -12,6 +11,7 @@ import { Interrupt } from './interrupt.ts';
 import { packBundle, unpackedName } from './pack-bundle.ts';
 import { findProbeProgram } from './probe-program.ts';
 import type { RecordingRun, RecordWish } from './recording-run.ts';
+import { addServerOptions, DEFAULT_SOCKET, parseServer, type ServerOptions } from './server-options.ts';
 import { version } from './version.ts';
 
 const EXAMPLES = `

@@ -16,15 +16,17 @@ import type { Describe } from './commands.ts';
 import { addDestinationOptions, type DestinationOptions, openDestination } from './destination.ts';
 import { UsageError } from './failure.ts';
 import { addFileOptions, namedFiles } from './file-options.ts';
+import { addLiveOptions, isLive, type LiveOptions, onePod, withLiveEvidence } from './live-evidence.ts';
 import { readText, worldName, worldOfFiles, worldOfSubject } from './world-of.ts';
 
 const EXAMPLES = `
 Examples:
   sidetrace rules captures/bookinfo/client                       with the hits during the recording
   iptables-save -c | sidetrace rules -
+  sidetrace rules --pod default/client                           live, from the daemon of this node
   sidetrace rules rules.txt --table nat --chain ISTIO_OUTPUT -o json`;
 
-interface RulesOptions extends DestinationOptions {
+interface RulesOptions extends DestinationOptions, LiveOptions {
   readonly format: string;
   readonly table?: string;
   readonly chain?: string;
@@ -67,11 +69,15 @@ export const describeRules: Describe = (command, finish) => {
       .option('--table <NAME>', 'of this table only')
       .option('--chain <NAME>', 'of this chain only'),
   );
-  addFileOptions(command, ['iptables-save', 'ip6tables-save', 'nft'], 'Files:')
+  addFileOptions(command, ['iptables-save', 'ip6tables-save', 'nft'], 'Files:');
+  addLiveOptions(command)
     .addHelpText('after', EXAMPLES)
-    .action((subject: string | undefined, options: RulesOptions) => {
+    .action(async (subject: string | undefined, options: RulesOptions) => {
       const format = answerFormat(options.format);
-      const given = readingsOf(subject, namedFiles(options as unknown as { readonly [key: string]: unknown }));
+      const files = namedFiles(options as unknown as { readonly [key: string]: unknown });
+      const given = isLive(options)
+        ? await withLiveEvidence(options, [onePod(options, subject)], ([path]) => readingsOf(path, files))
+        : readingsOf(subject, files);
       const tables = given.sets.flatMap(({ newest, oldest }) => tablesOf(newest, oldest, options));
       // What iptables-save has printed better needs no warning of nft's.
       const warnings = given.sets.flatMap(({ newest }) => (newest.tables.length === 0 ? [] : newest.warnings));

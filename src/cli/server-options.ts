@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { DEFAULT_PORT, parseServerAddress, type ServerAddress, serverAddressText } from '../stream/server-address.ts';
 import { complain, InputError, UsageError } from './failure.ts';
 
-const DEFAULT_SOCKET = '/run/sidetrace/daemon.sock';
+export const DEFAULT_SOCKET = '/run/sidetrace/daemon.sock';
 
 /** Servers in one command line. */
 const SERVERS_MAX = 256;

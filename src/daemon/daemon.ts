@@ -15,6 +15,7 @@ import { Engine } from './engine/engine.ts';
 import type { EngineNamespace } from './engine/engine-namespace.ts';
 import { AdminSlots } from './envoy/slots.ts';
 import { EnvoyWatch } from './envoy/watch.ts';
+import { addEvidenceRoutes } from './evidence/routes.ts';
 import { type HealthServer, type Readiness, serveHealth } from './health.ts';
 import { openKube } from './kube/open.ts';
 import type { KubeSource } from './kube/source.ts';
@@ -43,6 +44,9 @@ export interface DaemonOptions {
   readonly version: string;
   readonly environment: NodeJS.ProcessEnv;
 }
+
+/** What may wait for one reader of packets. */
+const PACKET_QUEUE_BYTES = 16 * 1024 * 1024;
 
 export class Daemon {
   readonly server: StreamServer;
@@ -139,6 +143,21 @@ export class Daemon {
       ),
     );
     this.server.handle('GET', '/v1/status', 'status', () => ({ type: 'application/json', body: `${JSON.stringify(this.status())}\n` }));
+    addEvidenceRoutes(this.server, {
+      node: config.node,
+      version: options.version,
+      namespaces: () => [...this.#watched.values()].map(({ followed }) => followed),
+      envoyOf: ({ cookie }) => {
+        const envoy = this.#watched.get(cookie)?.envoy;
+        return envoy === undefined ? undefined : { ports: config.envoy.ports, get: (path) => envoy.get(path) };
+      },
+      names: () => this.#kube.view.names,
+      now: () => Date.now(),
+      kernelLost: ({ cookie }) => this.#watched.get(cookie)?.followed.counters.dropped ?? 0,
+      capture: { snapLength: config.probe.snapLength, filter: config.probe.filter },
+      packetQueueBytes: PACKET_QUEUE_BYTES,
+      onPacketsRead: (about) => log.info(about, 'packets were handed out'),
+    });
   }
 
   /** @throws {Error} when it cannot listen */

@@ -4,6 +4,8 @@ import { hideSecrets } from './secrets.ts';
 
 /** An Envoy that can be asked. */
 export interface AskedEnvoy {
+  /** Of its admin interface. */
+  readonly ports: readonly number[];
   get(path: string): Promise<{ readonly status: number; readonly body: Uint8Array }>;
 }
 
@@ -17,7 +19,12 @@ const questions: readonly { readonly kind: string; readonly path: string }[] = [
   { kind: 'stats', path: '/stats/prometheus' },
 ];
 
-const ANSWER_MS = 30_000;
+/** Does somebody listen there, by the sockets of the namespace (`ss -tunaepH`)? Asking in vain would be seen as refused connections. */
+export function listens(sockets: string, ports: readonly number[]): boolean {
+  return sockets.split('\n').some((line) => / LISTEN /.test(line) && ports.some((port) => line.includes(`:${port} `)));
+}
+
+const ANSWER_MS = 90_000;
 
 /** Asks one after the other. Where nobody answers the first, the others are not asked. */
 export async function* envoyEvidence(envoy: AskedEnvoy, now: () => string): AsyncGenerator<EvidenceFile, void, undefined> {
@@ -50,27 +57,4 @@ async function withinTime<T>(answer: Promise<T>): Promise<T> {
   } finally {
     clearTimeout(timer);
   }
-}
-
-/** Paths of the admin interface that change nothing. Source: Envoy, "Administration interface". */
-export const readOnlyPaths: readonly string[] = [
-  'certs',
-  'clusters',
-  'config_dump',
-  'contention',
-  'help',
-  'hot_restart_version',
-  'init_dump',
-  'listeners',
-  'memory',
-  'ready',
-  'runtime',
-  'server_info',
-  'stats',
-  'stats/prometheus',
-];
-
-/** Is it one of them, with or without a query? */
-export function isReadOnly(path: string): boolean {
-  return readOnlyPaths.includes(path.replace(/^\//, '').replace(/\?.*$/s, ''));
 }

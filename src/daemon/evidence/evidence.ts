@@ -5,7 +5,7 @@
  */
 import type { KubeNames } from '../../kube/names.ts';
 import { BUNDLE_FORMAT, BUNDLE_VERSION, type BundleFile, type NamespaceEntry } from '../../source/bundle-manifest.ts';
-import { type AskedEnvoy, envoyEvidence } from './envoy-evidence.ts';
+import { type AskedEnvoy, envoyEvidence, listens } from './envoy-evidence.ts';
 import { type EvidenceFile, type EvidenceText, evidenceName, fileOfText } from './evidence-file.ts';
 import { kubeFiles } from './kube-json.ts';
 import { hideSecrets } from './secrets.ts';
@@ -18,7 +18,7 @@ export interface EvidenceNamespace {
   readonly status: 'opening' | 'capturing' | 'failed' | 'gone';
   readonly reason?: string;
   readonly world: {
-    readonly pod: { readonly namespace: string; readonly name: string; readonly uid: string } | undefined;
+    readonly pod?: { readonly namespace: string; readonly name: string; readonly uid: string };
     readonly interfaces: readonly { readonly index: number; readonly name: string; readonly addresses: readonly string[] }[];
   };
   readTexts(): Promise<readonly EvidenceText[]>;
@@ -92,13 +92,17 @@ export async function* evidenceArchive(
 
 /** The kernel's side first: it changes faster. */
 async function* readings(sources: EvidenceSources, namespace: EvidenceNamespace): AsyncGenerator<EvidenceFile, void, undefined> {
+  let sockets: string | undefined;
   for (const text of await namespace.readTexts()) {
+    if (text.kind === 'sockets') sockets = text.text;
     const reading = fileOfText(text);
     if (reading.bytes !== undefined) await hideSecrets(reading.bytes);
     yield reading;
   }
   const envoy = sources.envoyOf(namespace);
-  if (envoy !== undefined) yield* envoyEvidence(envoy, () => rfc3339(sources.now()));
+  // sockets that could not be read do not say that nobody listens
+  if (envoy !== undefined && (sockets === undefined || listens(sockets, envoy.ports)))
+    yield* envoyEvidence(envoy, () => rfc3339(sources.now()));
 }
 
 function freePath({ netns, world }: EvidenceNamespace, taken: Set<string>): string {

@@ -1,7 +1,7 @@
 /** What a daemon answers beside its stream: evidence, packets, and Envoy's own answers, of one namespace or all. */
 
 import { RouteError, type RouteHandler, type RouteRequest } from '../../stream/route.ts';
-import { isReadOnly, readOnlyPaths } from './envoy-evidence.ts';
+import { AdminPathError, checkAdminPath } from '../envoy/admin-path.ts';
 import { type EvidenceNamespace, type EvidenceSources, evidenceArchive } from './evidence.ts';
 import { packetStream } from './packet-stream.ts';
 import { hideSecrets } from './secrets.ts';
@@ -108,17 +108,15 @@ function packets(sources: RouteSources, namespace: EvidenceNamespace, { principa
 
 async function envoy(sources: EvidenceSources, namespace: EvidenceNamespace, { params, query }: RouteRequest) {
   const path = params.path ?? '';
-  if (!isReadOnly(path))
-    throw new RouteError(403, `"/${path}" is not asked of Envoy: one of ${readOnlyPaths.map((name) => `/${name}`).join(', ')} is wanted`);
   const asked = sources.envoyOf(namespace);
   if (asked === undefined) throw new RouteError(404, `no Envoy is known in "${nameOf(namespace)}"`);
   const words = query.toString();
   let answer: Awaited<ReturnType<typeof asked.get>>;
   try {
-    // an empty value stands for a word without one: Envoy reads "?include_eds" and "?include_eds=" alike
-    answer = await asked.get(`/${path}${words === '' ? '' : `?${words}`}`);
+    answer = await asked.get(checkAdminPath(`/${path}${words === '' ? '' : `?${words}`}`));
   } catch (error) {
-    throw new RouteError(502, `Envoy in "${nameOf(namespace)}" does not answer: ${error instanceof Error ? error.message : String(error)}`);
+    if (error instanceof AdminPathError) throw new RouteError(403, error.message);
+    throw new RouteError(502, error instanceof Error ? error.message : String(error));
   }
   await hideSecrets(answer.body);
   return {
