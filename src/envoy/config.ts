@@ -9,29 +9,27 @@
 import { type Bootstrap, parseBootstrap, parseServerInfo, type ServerInfo } from './bootstrap.ts';
 import { BuiltValues } from './built-values.ts';
 import { parseSecret, type Secret } from './certificate.ts';
-import { CLUSTER_HEAD, type Cluster, type ClusterHead, parseCluster, parseClusterHead } from './cluster.ts';
+import { CLUSTER_HEAD, type Cluster, type ClusterHead, parseClusterHead } from './cluster.ts';
 import { type Endpoint, endpointOfStatus, type HostStatus, parseEndpoints, parseHostStatus } from './endpoint.ts';
 import { EnvoyConfigError, type Json, objectsAt, parseTimeMs, shortType } from './json.ts';
 import { describeJson, type JsonInput, JsonPart, readJson, rootOf } from './json-part.ts';
-import { type Listener, parseListener } from './listener.ts';
+import type { Listener } from './listener.ts';
+import { listenerHead } from './listener-index.ts';
+import {
+  assignmentOf,
+  clusterLists,
+  clustersOf,
+  endpointLists,
+  listenerLists,
+  listenersOf,
+  type Resource,
+  routeLists,
+  routesOf,
+} from './resource.ts';
 import { parseRouteConfig, type RouteConfig } from './route-config.ts';
 
 export { EnvoyConfigError } from './json.ts';
-
-export type ResourceState = 'static' | 'active' | 'warming' | 'draining';
-
-/** One version of one named thing. */
-export interface Resource<T> {
-  readonly name: string;
-  readonly state: ResourceState;
-  /** Milliseconds of the Unix epoch; absent when the dump does not tell. */
-  readonly lastUpdatedMs?: number;
-  readonly version: string;
-  /** Read when first asked for. */
-  readonly value: T;
-  /** Fields of the message, without reading the others. */
-  pick(names: readonly string[]): Json;
-}
+export type { Resource, ResourceState } from './resource.ts';
 
 /** A resource that Envoy refused. */
 export interface RejectedResource {
@@ -58,13 +56,25 @@ export interface ConfigMeta {
   readonly built?: BuiltValues;
 }
 
+/** Resources that were found while a dump was taken apart. */
+export interface FoundResources {
+  readonly listeners: readonly Resource<Listener>[];
+  readonly clusterList: readonly Resource<Cluster>[];
+  /** The same by name. */
+  readonly clusters: ReadonlyMap<string, readonly Resource<Cluster>[]>;
+  readonly routes: readonly Resource<RouteConfig>[];
+  /** Endpoints by the name that EDS knows a cluster by. */
+  readonly assignments: ReadonlyMap<string, JsonPart>;
+}
+
 /** One part of a dump: as it stands in the text, or made of entries that were printed alone. */
-interface Section {
+export interface Section {
   readonly part: JsonPart | undefined;
   readonly lists: ReadonlyMap<string, readonly JsonPart[]>;
 }
 
-const sectionTypes: { readonly [type: string]: SectionName } = {
+/** By the short name of their type. */
+export const sectionTypes: { readonly [type: string]: SectionName } = {
   BootstrapConfigDump: 'bootstrap',
   ClustersConfigDump: 'clusters',
   EndpointsConfigDump: 'endpoints',
@@ -97,70 +107,8 @@ const entryTypes: { readonly [type: string]: { readonly section: SectionName; re
   DynamicSecret: { section: 'secrets', list: 'dynamic_active_secrets' },
 };
 
-/** A resource that is read when it is asked for. There may be very many of them. */
-class LazyResource<T> implements Resource<T> {
-  readonly name: string;
-  readonly state: ResourceState;
-  readonly lastUpdatedMs?: number;
-  readonly version: string;
-  readonly #message: JsonPart;
-  readonly #kind: ResourceKind<T>;
-  readonly #built: BuiltValues;
-
-  constructor(
-    about: { name: string; state: ResourceState; version: string; lastUpdatedMs: number | undefined },
-    message: JsonPart,
-    kind: ResourceKind<T>,
-    built: BuiltValues,
-  ) {
-    this.name = about.name;
-    this.state = about.state;
-    if (about.lastUpdatedMs !== undefined) this.lastUpdatedMs = about.lastUpdatedMs;
-    this.version = about.version;
-    this.#message = message;
-    this.#kind = kind;
-    this.#built = built;
-  }
-
-  get value(): T {
-    const message = this.#message;
-    return this.#built.get(
-      message,
-      () => this.#kind.parse(message.build()),
-      () => message.values,
-    );
-  }
-
-  pick(names: readonly string[]): Json {
-    return this.#message.fields.pick(names);
-  }
-}
-
-interface ResourceKind<T> {
-  /** The field of an entry that holds the message. */
-  readonly field: string;
-  readonly parse: (message: Json) => T;
-}
-
-const listenerKind: ResourceKind<Listener> = { field: 'listener', parse: parseListener };
-const clusterKind: ResourceKind<Cluster> = { field: 'cluster', parse: parseCluster };
-const routeKind: ResourceKind<RouteConfig> = { field: 'route_config', parse: parseRouteConfig };
-
-/** The resource of an entry; of an entry that does not hold one, nothing. */
-function lazy<T>(built: BuiltValues, state: ResourceState, entry: JsonPart, kind: ResourceKind<T>, called?: string): Resource<T>[] {
-  const fields = entry.fields;
-  const message = fields.object(kind.field);
-  if (message === undefined) return [];
-  const about = {
-    name: called ?? message.fields.text('name') ?? '',
-    state,
-    version: fields.text('version_info') ?? '',
-    lastUpdatedMs: parseTimeMs(fields.text('last_updated')),
-  };
-  return [new LazyResource(about, message, kind, built)];
-}
-
-function byName<T>(resources: readonly Resource<T>[]): Map<string, Resource<T>[]> {
+/** Resources of the same name together, in their order. */
+export function byName<T>(resources: readonly Resource<T>[]): Map<string, Resource<T>[]> {
   const map = new Map<string, Resource<T>[]>();
   for (const resource of resources) {
     const list = map.get(resource.name);
@@ -179,18 +127,25 @@ export class EnvoyConfig {
   readonly #built: BuiltValues;
   readonly serverInfo: ServerInfo | undefined;
   #listeners: readonly Resource<Listener>[] | undefined;
-  #clusters: Map<string, Resource<Cluster>[]> | undefined;
+  #clusters: ReadonlyMap<string, readonly Resource<Cluster>[]> | undefined;
   #routes: readonly Resource<RouteConfig>[] | undefined;
   #routesByName: Map<string, Resource<RouteConfig>[]> | undefined;
-  #assignments: Map<string, JsonPart> | undefined;
+  #assignments: ReadonlyMap<string, JsonPart> | undefined;
   #targets: EndpointTargets | undefined;
   #bootstrap: Bootstrap | undefined;
   readonly #inlineRoutes = new WeakMap<Json, RouteConfig>();
 
+  readonly #found: FoundResources | undefined;
+
   constructor(
     sections: ReadonlyMap<SectionName, readonly Section[]>,
     meta: ConfigMeta,
-    more: { statuses?: ReadonlyMap<string, JsonPart> | undefined; serverInfo?: ServerInfo | undefined } = {},
+    more: {
+      statuses?: ReadonlyMap<string, JsonPart> | undefined;
+      serverInfo?: ServerInfo | undefined;
+      /** What is in the sections, where their lists are not there any more. */
+      found?: FoundResources | undefined;
+    } = {},
   ) {
     this.#sections = sections;
     this.#built = meta.built ?? new BuiltValues();
@@ -198,6 +153,11 @@ export class EnvoyConfig {
     this.readAtMs = parseTimeMs(meta.readAt) ?? Number.NaN;
     this.#statuses = more.statuses;
     this.serverInfo = more.serverInfo;
+    this.#found = more.found;
+    this.#listeners = more.found?.listeners;
+    this.#clusters = more.found?.clusters;
+    this.#routes = more.found?.routes;
+    this.#assignments = more.found?.assignments;
   }
 
   /** Was this part read at all? A part that was not is unknown, not empty. */
@@ -205,18 +165,32 @@ export class EnvoyConfig {
     return this.#sections.has(section);
   }
 
+  /** What a builder found; absent of a configuration that was read in one. */
+  get found(): FoundResources | undefined {
+    return this.#found;
+  }
+
+  #with(more: { statuses?: ReadonlyMap<string, JsonPart>; serverInfo?: ServerInfo | undefined; readAt?: string }): EnvoyConfig {
+    const { readAt = this.readAt, ...parts } = more;
+    return new EnvoyConfig(
+      this.#sections,
+      { readAt, built: this.#built },
+      { statuses: this.#statuses, serverInfo: this.serverInfo, found: this.#found, ...parts },
+    );
+  }
+
   /** The same as it was found again at another time. */
   readAgain(readAt: string): EnvoyConfig {
-    return new EnvoyConfig(this.#sections, { readAt, built: this.#built }, { statuses: this.#statuses, serverInfo: this.serverInfo });
+    return this.#with({ readAt });
   }
 
   /** The same with what /clusters?format=json told. */
   withClusters(statuses: ReadonlyMap<string, JsonPart>): EnvoyConfig {
-    return new EnvoyConfig(this.#sections, { readAt: this.readAt, built: this.#built }, { statuses, serverInfo: this.serverInfo });
+    return this.#with({ statuses });
   }
 
   withServerInfo(serverInfo: ServerInfo | undefined): EnvoyConfig {
-    return new EnvoyConfig(this.#sections, { readAt: this.readAt, built: this.#built }, { statuses: this.#statuses, serverInfo });
+    return this.#with({ serverInfo });
   }
 
   #entries(section: SectionName, list: string): JsonPart[] {
@@ -244,44 +218,25 @@ export class EnvoyConfig {
 
   /** All listeners in all states, static first. */
   get listeners(): readonly Resource<Listener>[] {
-    if (this.#listeners !== undefined) return this.#listeners;
-    const read = (entry: JsonPart, state: ResourceState, name?: string) => lazy(this.#built, state, entry, listenerKind, name);
-    const states = ['active', 'warming', 'draining'] as const;
-    this.#listeners = [
-      ...this.#entries('listeners', 'static_listeners').flatMap((entry) => read(entry, 'static')),
-      ...this.#entries('listeners', 'dynamic_listeners').flatMap((entry) => {
-        const fields = entry.fields;
-        return states.flatMap((state) => {
-          const part = fields.object(`${state}_state`);
-          return part === undefined ? [] : read(part, state, fields.text('name'));
-        });
-      }),
-      ...states.flatMap((state) => this.#entries('listeners', `dynamic_${state}_listeners`).flatMap((entry) => read(entry, state))),
-    ];
+    const maker = { built: this.#built };
+    this.#listeners ??= listenerLists.flatMap((list) =>
+      this.#entries('listeners', list).flatMap((entry) => listenersOf(maker, list, entry)),
+    );
     return this.#listeners;
   }
 
   get clusters(): ReadonlyMap<string, readonly Resource<Cluster>[]> {
-    if (this.#clusters !== undefined) return this.#clusters;
-    const lists = [
-      ['static_clusters', 'static'],
-      ['dynamic_active_clusters', 'active'],
-      ['dynamic_warming_clusters', 'warming'],
-    ] as const;
-    this.#clusters = byName(
-      lists.flatMap(([list, state]) => this.#entries('clusters', list).flatMap((entry) => lazy(this.#built, state, entry, clusterKind))),
+    const maker = { built: this.#built };
+    this.#clusters ??= byName(
+      clusterLists.flatMap(([list, state]) => this.#entries('clusters', list).flatMap((entry) => clustersOf(maker, state, entry))),
     );
     return this.#clusters;
   }
 
   /** Route configurations: those of RDS, and the inline ones as Envoy lists them (`static`). */
   get routes(): readonly Resource<RouteConfig>[] {
-    this.#routes ??= (
-      [
-        ['static_route_configs', 'static'],
-        ['dynamic_route_configs', 'active'],
-      ] as const
-    ).flatMap(([list, state]) => this.#entries('routes', list).flatMap((entry) => lazy(this.#built, state, entry, routeKind)));
+    const maker = { built: this.#built };
+    this.#routes ??= routeLists.flatMap(([list, state]) => this.#entries('routes', list).flatMap((entry) => routesOf(maker, state, entry)));
     return this.#routes;
   }
 
@@ -311,7 +266,7 @@ export class EnvoyConfig {
     if (told === undefined) return this.#untold(cluster, () => cluster.endpoints);
     const { assignment, status } = told;
     return this.#built.get(
-      (assignment ?? status)!,
+      assignment !== undefined && status !== undefined ? pairOf(assignment, status) : (assignment ?? status)!,
       () => readEndpoints(assignment, status),
       () => (assignment?.values ?? 0) + (status?.values ?? 0),
     );
@@ -332,26 +287,39 @@ export class EnvoyConfig {
 
   #readAssignments(): Map<string, JsonPart> {
     const found = new Map<string, JsonPart>();
-    for (const list of ['static_endpoint_configs', 'dynamic_endpoint_configs'])
+    for (const list of endpointLists)
       for (const entry of this.#entries('endpoints', list)) {
-        const assignment = entry.fields.object('endpoint_config');
-        const name = assignment?.fields.text('cluster_name');
-        if (assignment !== undefined && name !== undefined) found.set(name, assignment);
+        const assignment = assignmentOf({}, entry);
+        if (assignment !== undefined) found.set(assignment.name, assignment.part);
       }
     return found;
   }
 
+  /** Makes what is asked for first, a little at a time: between two steps there may be other work. */
+  *prepare(): Generator<void> {
+    for (const resource of this.listeners) {
+      listenerHead(resource);
+      yield;
+    }
+    this.#targets ??= yield* this.#readTargets();
+  }
+
   /** All addresses that any cluster may connect to. */
   get targets(): EndpointTargets {
-    this.#targets ??= this.#readTargets();
+    const steps = this.#readTargets();
+    while (this.#targets === undefined) {
+      const step = steps.next();
+      if (step.done === true) this.#targets = step.value;
+    }
     return this.#targets;
   }
 
-  #readTargets(): EndpointTargets {
+  *#readTargets(): Generator<void, EndpointTargets> {
     const clusters = new Map<string, Resource<Cluster>[]>();
     let complete = true;
     for (const resources of this.clusters.values())
       for (const resource of resources) {
+        yield;
         const head = parseClusterHead(resource.pick(CLUSTER_HEAD));
         // Looked at once each: what was built for connections is not to give way to all of them.
         const told = this.#toldOf(head);
@@ -391,7 +359,7 @@ export class EnvoyConfig {
   get rejected(): RejectedResource[] {
     const [section] = [...this.#sections.values()].flat();
     const part = section?.part ?? [...(section?.lists.values() ?? [])][0]?.[0];
-    if (part?.textMentions('error_state') === false && !part.textMentions('errorState')) return [];
+    if (this.#found === undefined && part?.textMentions('error_state') === false && !part.textMentions('errorState')) return [];
     const lists = [
       ['listeners', 'dynamic_listeners', 'listener'],
       ['clusters', 'dynamic_active_clusters', 'cluster'],
@@ -411,6 +379,23 @@ export class EnvoyConfig {
       }),
     );
   }
+}
+
+const pairs = new WeakMap<JsonPart, WeakMap<JsonPart, object>>();
+
+/** What stands for two parts: either of them may stand beside others elsewhere. */
+function pairOf(one: JsonPart, other: JsonPart): object {
+  let ofOne = pairs.get(one);
+  if (ofOne === undefined) {
+    ofOne = new WeakMap();
+    pairs.set(one, ofOne);
+  }
+  let pair = ofOne.get(other);
+  if (pair === undefined) {
+    pair = {};
+    ofOne.set(other, pair);
+  }
+  return pair;
 }
 
 function readEndpoints(assignment: JsonPart | undefined, status: JsonPart | undefined): readonly Endpoint[] {

@@ -68,6 +68,11 @@ export class JsonPart {
     return this.#text.values(this.#at);
   }
 
+  /** Its text as it stands, in UTF-8. */
+  get bytes(): Uint8Array {
+    return this.#text.bytes(this.#at);
+  }
+
   /** The whole object. */
   build(): Json {
     return asObject(this.#text.build(this.#at)) ?? {};

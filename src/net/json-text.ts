@@ -67,6 +67,11 @@ const nothing = new Uint8Array(0);
 
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
+/** Of containers that are open, by depth: where they began, whether they are objects, and the count of values then. One walk is over before another begins. */
+const starts = new Float64Array(MAX_DEPTH + 1);
+const objects = new Uint8Array(MAX_DEPTH + 1);
+const before = new Float64Array(MAX_DEPTH + 1);
+
 export class JsonText {
   readonly what: string;
   /** Given back when there is no room, and read again when they are needed again. */
@@ -74,12 +79,9 @@ export class JsonText {
   #isHere = true;
   readonly #source: TextSource | undefined;
   readonly #unitDepth: number;
-  readonly #ends = new Map<number, number>();
-  readonly #values = new Map<number, number>();
-  /** Of containers that are open, by depth: where they began, whether they are objects, and the count of values then. */
-  readonly #starts = new Float64Array(MAX_DEPTH + 1);
-  readonly #objects = new Uint8Array(MAX_DEPTH + 1);
-  readonly #before = new Float64Array(MAX_DEPTH + 1);
+  /** Absent as long as nothing is remembered: there may be very many small texts. */
+  #ends: Map<number, number> | undefined;
+  #values: Map<number, number> | undefined;
   #units = 0;
   #count = 0;
   /** Where the outermost value begins. */
@@ -177,7 +179,7 @@ export class JsonText {
 
   /** Where the value that begins there ends. */
   end(at: number): number {
-    const known = this.#ends.get(at);
+    const known = this.#ends?.get(at);
     if (known !== undefined) return known;
     this.#need();
     return this.#walk(at, false);
@@ -185,7 +187,7 @@ export class JsonText {
 
   /** How many values are in the value that begins there. */
   values(at: number): number {
-    const known = this.#values.get(at);
+    const known = this.#values?.get(at);
     if (known !== undefined) return known;
     this.#need();
     this.#count = 0;
@@ -197,6 +199,12 @@ export class JsonText {
   build(at: number): unknown {
     this.#need();
     return JSON.parse(decoder.decode(this.#bytes.subarray(at, this.end(at))));
+  }
+
+  /** The bytes of the value that begins there. */
+  bytes(at: number): Uint8Array {
+    this.#need();
+    return this.#bytes.subarray(at, this.end(at));
   }
 
   /** @throws {JsonTextError} when the value that begins there is larger than what is built at once */
@@ -307,9 +315,9 @@ export class JsonText {
       else if (c === OPEN_OBJECT || c === OPEN_LIST) {
         depth++;
         if (first) this.#open(i, depth);
-        this.#starts[depth] = i;
-        this.#objects[depth] = c === OPEN_OBJECT ? 1 : 0;
-        this.#before[depth] = this.#count;
+        starts[depth] = i;
+        objects[depth] = c === OPEN_OBJECT ? 1 : 0;
+        before[depth] = this.#count;
         i = this.#space(i + 1);
         if (c === OPEN_OBJECT) {
           if (bytes[i] === QUOTE) {
@@ -329,7 +337,7 @@ export class JsonText {
       }
       for (;;) {
         if (depth === 0) return i;
-        const isObject = this.#objects[depth] === 1;
+        const isObject = objects[depth] === 1;
         i = this.#space(i);
         const next = bytes[i];
         if (next === COMMA) {
@@ -362,10 +370,12 @@ export class JsonText {
   }
 
   #close(depth: number, end: number): void {
-    const start = this.#starts[depth]!;
-    const values = this.#count - this.#before[depth]! + 1;
+    const start = starts[depth]!;
+    const values = this.#count - before[depth]! + 1;
     if (depth >= this.#unitDepth) this.#checkUnit(start, end, values);
     if (depth > REMEMBERED_DEPTH || end - start < REMEMBERED_LENGTH) return;
+    this.#ends ??= new Map();
+    this.#values ??= new Map();
     this.#ends.set(start, end);
     this.#values.set(start, values);
   }

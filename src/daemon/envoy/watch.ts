@@ -6,12 +6,17 @@
 import { createHash } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { addClusters, addServerInfo, type EnvoyConfig, parseConfigDump } from '../../envoy/config.ts';
+import { BuiltValues } from '../../envoy/built-values.ts';
+import { addServerInfo, type EnvoyConfig, parseClusters } from '../../envoy/config.ts';
+import { DumpBuilder } from '../../envoy/dump-builder.ts';
+import type { JsonPart } from '../../envoy/json-part.ts';
 import { parseListeners } from '../../envoy/listener-status.ts';
 import type { LiveWorld } from '../../world/live.ts';
 import type { Log } from '../log.ts';
-import { AdminClient, AdminError, type AdminTimes } from './admin-client.ts';
+import { AdminClient, AdminError, type AdminHead, type AdminTimes } from './admin-client.ts';
+import { nodeParts, type SharedParts } from './shared-parts.ts';
 import type { AdminSlots } from './slots.ts';
+import { Turns } from './turns.ts';
 import { compareVersions, type EnvoyVersions, parseVersions, versionsPath } from './versions.ts';
 
 export interface EnvoyWatchOptions {
@@ -29,6 +34,9 @@ export interface EnvoyWatchOptions {
   readonly slots?: AdminSlots;
   readonly times?: Partial<AdminTimes>;
   readonly random?: () => number;
+  /** Where texts and values are kept that several configurations have in common; absent: those of this process. */
+  readonly parts?: SharedParts;
+  readonly built?: BuiltValues;
 }
 
 /** Running counts. */
@@ -41,22 +49,35 @@ export interface EnvoyWatchCounters {
 
 const MEBIBYTE = 1024 * 1024;
 const MAX_DUMP = 240 * MEBIBYTE;
+/** Of an answer that is only passed on. */
 const MAX_OTHER = 16 * MEBIBYTE;
+/** Of answers that are read at once. */
+const MAX_CLUSTERS = 8 * MEBIBYTE;
+const MAX_TEXT = 4 * MEBIBYTE;
+/** So much of a dump is read before the time is looked at. */
+const PIECE = 64 * 1024;
+/** Of a dump as long as this everything is made ready in turns before it is used. */
+const LARGE = 4 * MEBIBYTE;
 /** Where nobody has ever answered, one asks at most this seldom. */
 const NOBODY_MS = 30_000;
 /** Where an Envoy was, it is likely to come back soon. */
 const GONE_MS = 5000;
 /** Between two readings of the configuration of which nobody knows that it changed. */
 const PERHAPS_MS = 5000;
-/** Reading takes at most this share of the time. */
-const SHARE = 0.05;
+/** Reading takes at most these shares of the time: of what may have changed, and of what has. */
+const SHARE_PERHAPS = 0.05;
+const SHARE_CHANGED = 0.25;
 const FORGETTING = 3;
 const REASON_LENGTH = 400;
+
+/** What was built of configurations, of all Envoys of this process. */
+const nodeBuilt = new BuiltValues();
 
 export class EnvoyWatch {
   readonly counters: EnvoyWatchCounters = { same: 0, changed: 0, failed: 0, dumpBytes: 0 };
   readonly #options: EnvoyWatchOptions;
   readonly #client: AdminClient;
+  readonly #parts: SharedParts;
   readonly #ports: readonly number[];
   readonly #now: () => number;
   readonly #stopped = new AbortController();
@@ -73,6 +94,7 @@ export class EnvoyWatch {
 
   constructor(options: EnvoyWatchOptions) {
     this.#options = options;
+    this.#parts = options.parts ?? nodeParts;
     this.#ports = options.ports ?? [15000];
     this.#now = options.now ?? Date.now;
     this.#client = new AdminClient({
@@ -163,8 +185,11 @@ export class EnvoyWatch {
     const versions = await this.#askVersions();
     const nowMs = this.#now();
     const change = compareVersions(this.#versions, versions);
-    const pause = Math.max(PERHAPS_MS, this.#tookMs / SHARE);
-    const due = change === 'perhaps' ? nowMs - this.#readMs >= pause : change !== 'same' || this.#staleSinceMs !== undefined;
+    const restedMs = nowMs - this.#readMs;
+    const due =
+      change === 'perhaps'
+        ? restedMs >= Math.max(PERHAPS_MS, this.#tookMs / SHARE_PERHAPS)
+        : (change !== 'same' || this.#staleSinceMs !== undefined) && restedMs >= this.#tookMs / SHARE_CHANGED;
     if (!due) {
       if (change === 'same') this.#versions = versions;
       this.counters.same++;
@@ -189,7 +214,7 @@ export class EnvoyWatch {
     let fault: unknown;
     for (const port of this.#port === undefined ? this.#ports : [this.#port])
       try {
-        const { status, body } = await this.#client.get(port, versionsPath, MAX_OTHER);
+        const { status, body } = await this.#client.get(port, versionsPath, MAX_TEXT);
         if (status !== 200) throw new AdminError(`Cannot read Envoy's /stats on port ${port}: status 200 is wanted, it answers ${status}`);
         const versions = parseVersions(body.toString('utf8'));
         if (!versions.known)
@@ -208,31 +233,91 @@ export class EnvoyWatch {
     const { world } = this.#options;
     const begunMs = performance.now();
     const readAt = new Date(nowMs).toISOString();
-    const dump = await this.#body('/config_dump?include_eds', this.#maxDump);
-    this.counters.dumpBytes += dump.length;
-    const digest = createHash('sha256').update(dump).digest('base64');
+    const { config, digest } = await this.#readDump(readAt);
     if (digest === this.#digest) {
       this.counters.same++;
       world.envoyReadAt = readAt;
     } else {
-      world.setEnvoyConfig(await this.#complete(parseConfigDump(dump, { readAt })));
+      world.setEnvoyConfig(await this.#complete(config));
       this.#digest = digest;
       this.counters.changed++;
     }
-    world.setListeners(parseListeners(await this.#body('/listeners?format=json', MAX_OTHER)));
+    await this.#tried('listeners', async () => world.setListeners(parseListeners(await this.#body('/listeners?format=json', MAX_TEXT))));
     this.#readMs = nowMs;
     this.#tookMs = performance.now() - begunMs;
   }
 
+  /** Reads it while it comes: it may be longer than what can be read at once without keeping others waiting. */
+  async #readDump(readAt: string): Promise<{ config: EnvoyConfig; digest: string }> {
+    const { world, built = nodeBuilt } = this.#options;
+    const hash = createHash('sha256');
+    const builder = new DumpBuilder({ built, keep: (part, field) => this.#parts.keep(part, field) }, world.envoy?.configs.at(-1));
+    const turns = new Turns();
+    let length = 0;
+    await this.#client.read(this.#port!, '/config_dump?include_eds', this.#maxDump, (head) => {
+      this.#wantOk(head, '/config_dump');
+      return async (chunk) => {
+        length += chunk.length;
+        this.counters.dumpBytes += chunk.length;
+        hash.update(chunk);
+        for (let at = 0; at < chunk.length; at += PIECE) {
+          builder.add(chunk.subarray(at, at + PIECE));
+          if (turns.over) await turns.rest();
+        }
+      };
+    });
+    const config = builder.finish(readAt);
+    if (length >= LARGE) for (const _step of config.prepare()) if (turns.over) await turns.rest();
+    return { config, digest: hash.digest('base64') };
+  }
+
+  /** With health and what is known of endpoints from elsewhere, and with the server's own words. */
   async #complete(config: EnvoyConfig): Promise<EnvoyConfig> {
-    const clusters = addClusters(config, await this.#body('/clusters?format=json', MAX_OTHER));
-    return addServerInfo(clusters, await this.#body('/server_info', MAX_OTHER));
+    let completed = config;
+    await this.#tried('clusters', async () => {
+      const statuses = parseClusters(await this.#body('/clusters?format=json', MAX_CLUSTERS));
+      completed = completed.withClusters(await this.#telling(config, statuses));
+    });
+    await this.#tried('server_info', async () => {
+      completed = addServerInfo(completed, await this.#body('/server_info', MAX_TEXT));
+    });
+    return completed;
+  }
+
+  /** Of all statuses those that tell more than EDS: of clusters that it does not know, and of hosts that failed. The rest are counters. */
+  async #telling(config: EnvoyConfig, statuses: ReadonlyMap<string, JsonPart>): Promise<Map<string, JsonPart>> {
+    const telling = new Map<string, JsonPart>();
+    const turns = new Turns();
+    for (const [name, part] of statuses) {
+      const { buffer, byteOffset, byteLength } = part.bytes;
+      if (config.found?.assignments.has(name) !== true || Buffer.from(buffer, byteOffset, byteLength).includes('"failed_'))
+        telling.set(name, this.#parts.keep(part, 'host_statuses'));
+      if (turns.over) await turns.rest();
+    }
+    return telling;
+  }
+
+  /** A part without which the rest is still worth having. */
+  async #tried(part: string, read: () => Promise<void>): Promise<void> {
+    const { world } = this.#options;
+    try {
+      await read();
+      world.unavailable.delete(part);
+    } catch (error) {
+      if (!(error instanceof AdminError) && !(error instanceof SyntaxError)) throw error;
+      if (this.#stopped.signal.aborted) throw error;
+      world.setUnavailable(part, error.message.slice(0, REASON_LENGTH));
+    }
   }
 
   async #body(path: string, limit: number): Promise<Buffer> {
-    const { status, body } = await this.#client.get(this.#port!, path, limit);
+    const answer = await this.#client.get(this.#port!, path, limit);
+    this.#wantOk(answer, path);
+    return answer.body;
+  }
+
+  #wantOk({ status }: AdminHead, path: string): void {
     if (status !== 200)
       throw new AdminError(`Cannot read Envoy's ${path} on port ${this.#port}: status 200 is wanted, it answers ${status}`);
-    return body;
   }
 }
