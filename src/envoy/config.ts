@@ -136,6 +136,8 @@ export class EnvoyConfig {
   readonly #inlineRoutes = new WeakMap<Json, RouteConfig>();
 
   readonly #found: FoundResources | undefined;
+  /** Bytes of text that came with it and were not there before; 0 unknown. */
+  readonly weight: number;
 
   constructor(
     sections: ReadonlyMap<SectionName, readonly Section[]>,
@@ -145,6 +147,7 @@ export class EnvoyConfig {
       serverInfo?: ServerInfo | undefined;
       /** What is in the sections, where their lists are not there any more. */
       found?: FoundResources | undefined;
+      weight?: number;
     } = {},
   ) {
     this.#sections = sections;
@@ -154,6 +157,7 @@ export class EnvoyConfig {
     this.#statuses = more.statuses;
     this.serverInfo = more.serverInfo;
     this.#found = more.found;
+    this.weight = more.weight ?? 0;
     this.#listeners = more.found?.listeners;
     this.#clusters = more.found?.clusters;
     this.#routes = more.found?.routes;
@@ -175,7 +179,7 @@ export class EnvoyConfig {
     return new EnvoyConfig(
       this.#sections,
       { readAt, built: this.#built },
-      { statuses: this.#statuses, serverInfo: this.serverInfo, found: this.#found, ...parts },
+      { statuses: this.#statuses, serverInfo: this.serverInfo, found: this.#found, weight: this.weight, ...parts },
     );
   }
 

@@ -65,15 +65,19 @@ export class DumpBuilder {
     this.#splitter.add(chunk);
   }
 
-  /** @param readAt RFC 3339 @throws {EnvoyConfigError} when it was none, or is not whole */
-  finish(readAt: string): EnvoyConfig {
+  /**
+   * @param readAt RFC 3339
+   * @param weight of the configuration
+   * @throws {EnvoyConfigError} when it was none, or is not whole
+   */
+  finish(readAt: string, weight = 0): EnvoyConfig {
     this.#splitter.end();
     if (this.#sections.size === 0)
       throw new EnvoyConfigError(
         `Cannot read ${WHAT}: parts such as ListenersConfigDump are wanted in "configs", ${this.#unknown.length === 0 ? 'none are' : `"${this.#unknown.join('", "').slice(0, 200)}" is`} there`,
         'configs',
       );
-    return new EnvoyConfig(this.#sections, { readAt, built: this.#maker.built }, { found: this.#found() });
+    return new EnvoyConfig(this.#sections, { readAt, built: this.#maker.built }, { found: this.#found(), weight });
   }
 
   #found(): FoundResources {

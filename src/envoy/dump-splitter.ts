@@ -20,6 +20,9 @@ const MAX_PIECE = 32 * MEBIBYTE;
 const MAX_ENTRIES = 250_000;
 const MAX_SECTIONS = 100_000;
 const MAX_NAME = 256;
+/** Bytes that are neither: space, commas, what else the outermost object holds. In all, and for each entry or section. */
+const MAX_GAPS = MEBIBYTE;
+const MAX_GAP = 1024;
 
 const QUOTE = 0x22;
 const COMMA = 0x2c;
@@ -65,6 +68,8 @@ export class DumpSplitter {
   #entry: Uint8Array[] = [];
   #entryLength = 0;
   #entries = 0;
+  /** Bytes of sections and entries so far. */
+  #kept = 0;
   #sections = 0;
   /** Bytes before the chunk at hand. */
   #offset = 0;
@@ -122,6 +127,8 @@ export class DumpSplitter {
     }
     this.#keep(chunk, from, chunk.length);
     this.#offset += chunk.length;
+    if (this.#offset - this.#kept > MAX_GAPS + MAX_GAP * (this.#entries + this.#sections))
+      throw this.#fault(this.#offset, `at most ${MAX_GAPS} bytes beside sections and entries are wanted, there are more`);
   }
 
   /** @throws {EnvoyConfigError} when it is not over, or was no dump */
@@ -212,6 +219,7 @@ export class DumpSplitter {
   #keep(chunk: Uint8Array, from: number, to: number): void {
     if (to <= from || this.#capture === 'nothing') return;
     const part = chunk.subarray(from, to);
+    this.#kept += part.length;
     const isEntry = this.#capture === 'entry';
     if (isEntry) this.#entryLength += part.length;
     else this.#sectionLength += part.length;

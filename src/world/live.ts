@@ -24,6 +24,8 @@ import type { NamespaceInterface, RulesHeld, Scope, World } from './world.ts';
 /** Readings of one thing that are kept. */
 const SNAPSHOTS_MAX = 16;
 const CONFIGS_MAX = 8;
+/** Bytes of the texts of all configurations that are kept; the last stays, however long it is. */
+const CONFIGS_WEIGHT = 256 * 1024 * 1024;
 const SOCKET_LISTINGS_MAX = 4;
 const PROBLEMS_MAX = 64;
 /** A change of rules that nobody followed up with a reading is not waited for any longer. */
@@ -179,7 +181,10 @@ export class LiveWorld implements World {
 
   /** A newer reading of the configuration. */
   setEnvoyConfig(config: EnvoyConfig): void {
-    this.#envoy = new EnvoyHistory([...(this.#envoy?.configs ?? []), config].slice(-CONFIGS_MAX));
+    const configs = [...(this.#envoy?.configs ?? []), config].slice(-CONFIGS_MAX);
+    // One whose pod says something else each time is remembered for less long.
+    while (configs.length > 1 && configs.reduce((sum, { weight }) => sum + weight, 0) > CONFIGS_WEIGHT) configs.shift();
+    this.#envoy = new EnvoyHistory(configs);
     this.envoyReadAt = config.readAt;
     this.unavailable.delete('config_dump');
     this.version++;

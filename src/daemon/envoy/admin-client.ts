@@ -47,6 +47,8 @@ export interface AdminClientOptions {
 }
 
 const MAX_HEAD = 16 * 1024;
+/** With what waits to be handed out. */
+const MAX_FRAMING = 2 * 1024 * 1024;
 const MAX_INTERIM = 4;
 const MEBIBYTE = 1024 * 1024;
 
@@ -165,8 +167,9 @@ export class AdminClient {
     return new Promise((resolve, reject) => {
       let length = 0;
       let interim = 0;
-      let quietSinceMs = performance.now();
-      const begunMs = quietSinceMs;
+      /** Since when the other side is waited for; absent: it waits for us. */
+      let quietSinceMs: number | undefined = performance.now();
+      let waitedMs = 0;
       let request: ClientRequest | undefined;
       const fail = (state: string | Error) => {
         clearInterval(clock);
@@ -178,10 +181,12 @@ export class AdminClient {
       const stop = () => fail(this.#stopped.signal.reason as Error);
       const clock = setInterval(
         () => {
-          const nowMs = performance.now();
+          if (quietSinceMs === undefined) return;
+          const quietMs = performance.now() - quietSinceMs;
           const allowedMs = Math.min(whole, first + (length / rate) * 1000);
-          if (nowMs - quietSinceMs > idle) fail(`more of it is wanted within ${idle} ms`);
-          else if (nowMs - begunMs > allowedMs) fail(`all of it is wanted within ${Math.round(allowedMs)} ms, ${length} bytes have come`);
+          if (quietMs > idle) fail(`more of it is wanted within ${idle} ms`);
+          else if (waitedMs + quietMs > allowedMs)
+            fail(`all of it is wanted within ${Math.round(allowedMs)} ms, ${length} bytes have come`);
         },
         Math.min(250, idle / 4),
       );
@@ -200,6 +205,14 @@ export class AdminClient {
         },
       });
       request.on('error', (error) => fail(error.message));
+      // Not all that is read is body: the size of a chunk may have any number of zeros before it.
+      request.on('socket', (given: Duplex) => {
+        let raw = 0;
+        given.on('data', (chunk: Buffer) => {
+          raw += chunk.length;
+          if (raw > MAX_FRAMING + 2 * length) fail(`at most ${MAX_FRAMING} bytes that are no body are wanted, there are more`);
+        });
+      });
       request.on('information', () => {
         if (++interim > MAX_INTERIM) fail(`at most ${MAX_INTERIM} interim answers are wanted, there are more`);
       });
@@ -217,7 +230,8 @@ export class AdminClient {
           void (async () => {
             const take = begin(head);
             for await (const chunk of message as AsyncIterable<Buffer>) {
-              quietSinceMs = performance.now();
+              waitedMs += performance.now() - (quietSinceMs ?? performance.now());
+              quietSinceMs = undefined;
               length += chunk.length;
               if (length > limit) throw new AdminError(`Cannot read ${where}: ${tooLong(limit)}`);
               await take(chunk);

@@ -16,8 +16,12 @@ export class SharedParts {
     return this.#parts.size;
   }
 
-  /** The part that stands for all of this text in this field; it holds nothing of the text around it. */
-  keep(part: JsonPart, field: MessageField | 'host_statuses'): JsonPart {
+  /**
+   * The part that stands for all of this text in this field; it holds nothing of the text around it.
+   *
+   * @param added told how many bytes it takes, where it is new
+   */
+  keep(part: JsonPart, field: MessageField | 'host_statuses', added?: (bytes: number) => void): JsonPart {
     const { bytes } = part;
     const key = `${field} ${createHash('sha256').update(bytes).digest('base64')}`;
     const known = this.#parts.get(key)?.deref();
@@ -25,6 +29,7 @@ export class SharedParts {
     // Of its own memory, not of a pool that keeps what lies beside it.
     const own = Buffer.allocUnsafeSlow(bytes.length);
     own.set(bytes);
+    added?.(bytes.length);
     const kept = new JsonPart(readJson(own, { what: 'an Envoy config_dump', unitDepth: 1 }), 0);
     this.#parts.set(key, new WeakRef(kept));
     this.#gone.register(kept, key);

@@ -69,3 +69,6 @@ export class AdminSlots {
 
 /** Those of this process. */
 export const nodeSlots = new AdminSlots();
+
+/** The long answer of this process: one is read at a time. */
+export const nodeLongAnswer = new AdminSlots(1, 1);

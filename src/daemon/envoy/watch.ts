@@ -15,7 +15,7 @@ import type { LiveWorld } from '../../world/live.ts';
 import type { Log } from '../log.ts';
 import { AdminClient, AdminError, type AdminHead, type AdminTimes } from './admin-client.ts';
 import { nodeParts, type SharedParts } from './shared-parts.ts';
-import type { AdminSlots } from './slots.ts';
+import { type AdminSlots, nodeLongAnswer } from './slots.ts';
 import { Turns } from './turns.ts';
 import { compareVersions, type EnvoyVersions, parseVersions, versionsPath } from './versions.ts';
 
@@ -32,6 +32,8 @@ export interface EnvoyWatchOptions {
   /** Milliseconds of the Unix epoch. */
   readonly now?: () => number;
   readonly slots?: AdminSlots;
+  /** For the one answer longer than {@link LONG} that is read at a time. */
+  readonly longAnswer?: AdminSlots;
   readonly times?: Partial<AdminTimes>;
   readonly random?: () => number;
   /** Where texts and values are kept that several configurations have in common; absent: those of this process. */
@@ -56,6 +58,8 @@ const MAX_CLUSTERS = 8 * MEBIBYTE;
 const MAX_TEXT = 4 * MEBIBYTE;
 /** So much of a dump is read before the time is looked at. */
 const PIECE = 64 * 1024;
+/** Beyond this a dump waits for others as long. */
+const LONG = 16 * MEBIBYTE;
 /** Of a dump as long as this everything is made ready in turns before it is used. */
 const LARGE = 4 * MEBIBYTE;
 /** Where nobody has ever answered, one asks at most this seldom. */
@@ -249,24 +253,34 @@ export class EnvoyWatch {
 
   /** Reads it while it comes: it may be longer than what can be read at once without keeping others waiting. */
   async #readDump(readAt: string): Promise<{ config: EnvoyConfig; digest: string }> {
-    const { world, built = nodeBuilt } = this.#options;
+    const { world, built = nodeBuilt, longAnswer = nodeLongAnswer } = this.#options;
     const hash = createHash('sha256');
-    const builder = new DumpBuilder({ built, keep: (part, field) => this.#parts.keep(part, field) }, world.envoy?.configs.at(-1));
+    let weight = 0;
+    const added = (bytes: number) => {
+      weight += bytes;
+    };
+    const builder = new DumpBuilder({ built, keep: (part, field) => this.#parts.keep(part, field, added) }, world.envoy?.configs.at(-1));
     const turns = new Turns();
     let length = 0;
-    await this.#client.read(this.#port!, '/config_dump?include_eds', this.#maxDump, (head) => {
-      this.#wantOk(head, '/config_dump');
-      return async (chunk) => {
-        length += chunk.length;
-        this.counters.dumpBytes += chunk.length;
-        hash.update(chunk);
-        for (let at = 0; at < chunk.length; at += PIECE) {
-          builder.add(chunk.subarray(at, at + PIECE));
-          if (turns.over) await turns.rest();
-        }
-      };
-    });
-    const config = builder.finish(readAt);
+    let giveBack: (() => void) | undefined;
+    try {
+      await this.#client.read(this.#port!, '/config_dump?include_eds', this.#maxDump, (head) => {
+        this.#wantOk(head, '/config_dump');
+        return async (chunk) => {
+          length += chunk.length;
+          this.counters.dumpBytes += chunk.length;
+          if (length > LONG) giveBack ??= await longAnswer.take(false, this.#stopped.signal);
+          hash.update(chunk);
+          for (let at = 0; at < chunk.length; at += PIECE) {
+            builder.add(chunk.subarray(at, at + PIECE));
+            if (turns.over) await turns.rest();
+          }
+        };
+      });
+    } finally {
+      giveBack?.();
+    }
+    const config = builder.finish(readAt, weight);
     if (length >= LARGE) for (const _step of config.prepare()) if (turns.over) await turns.rest();
     return { config, digest: hash.digest('base64') };
   }
