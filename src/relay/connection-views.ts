@@ -6,8 +6,9 @@ import { formatEndpoint } from '../net/address.ts';
 import { parseTimeNs, type TimeBase } from '../net/time.ts';
 import type { Evidence, FlowRecord, Leg } from '../record/record.ts';
 import type { ClockOffsets, HandshakeView } from './clock-offset.ts';
+import { RecentMap } from './recent-map.ts';
 
-/** Flows that are remembered; the oldest are forgotten first. */
+/** Flows that are remembered. */
 const FLOWS_MAX = 100_000;
 /** Addresses that are known to be a namespace's own. */
 const ADDRESSES_MAX = 65_536;
@@ -44,7 +45,7 @@ const either: ReadonlySet<Leg> = new Set<Leg>(['direct', 'control', 'telemetry',
 export class ConnectionViews {
   readonly #offsets: ClockOffsets;
   readonly #base: TimeBase;
-  readonly #views = new Map<string, ConnectionView>();
+  readonly #views = new RecentMap<string, ConnectionView>(FLOWS_MAX, (view) => this.#forget(view));
   readonly #byKey = new Map<string, Set<ConnectionView>>();
   /** `node\nnetns\nip` of addresses that roles prove to be a namespace's own. */
   readonly #own = new Set<string>();
@@ -83,7 +84,6 @@ export class ConnectionViews {
         evidence: 'unavailable',
       };
       this.#views.set(flow.id, view);
-      this.#forget();
     }
     view.roles = flow.roles;
     view.firstNs = parseTimeNs(this.#base, flow.first) ?? 0;
@@ -200,13 +200,9 @@ export class ConnectionViews {
     this.#offsets.handshake(opener.node, opener.handshake, acceptor.node, acceptor.handshake);
   }
 
-  #forget(): void {
-    if (this.#views.size <= FLOWS_MAX) return;
-    const [oldest] = this.#views.values();
-    if (oldest === undefined) return;
-    this.#views.delete(oldest.id);
-    this.#remove(oldest);
-    if (oldest.other !== undefined) oldest.other.other = undefined;
+  #forget(view: ConnectionView): void {
+    this.#remove(view);
+    if (view.other !== undefined) view.other.other = undefined;
   }
 }
 

@@ -8,6 +8,8 @@ import type { FilterContext } from '../output/filter/filter.ts';
 import type { FilterSet } from '../output/filter/filter-set.ts';
 import type { Sink } from '../output/sink.ts';
 import type { AnyRecord, FlowRecord, PathRecord } from '../record/record.ts';
+import { DueQueue } from './due-queue.ts';
+import { RecentMap } from './recent-map.ts';
 
 /** A path waits so long for the flows of its legs. */
 const FLOWS_MS = 1_500;
@@ -27,6 +29,7 @@ export interface FinalOptions {
 interface KnownFlow {
   flow: FlowRecord;
   dueMs: number;
+  ended: boolean;
   /** A path goes through it. */
   inPath: boolean;
   /** The state in which it was shown; `undefined`: it was not. */
@@ -41,18 +44,19 @@ interface WaitingPath {
 export class FinalRecords {
   readonly #sink: Sink;
   readonly #options: FinalOptions;
-  readonly #flows = new Map<string, KnownFlow>();
+  readonly #flows = new RecentMap<string, KnownFlow>(FLOWS_MAX, (known) => this.#showAlone(known));
   /** Flows that may have to be shown alone, in the order of their time: those that last, and those that ended. */
-  readonly #lasting = new Set<KnownFlow>();
-  readonly #ended = new Set<KnownFlow>();
-  readonly #paths = new Map<string, WaitingPath>();
-  readonly #waitsFor = new Map<string, Set<string>>();
+  readonly #lasting = new DueQueue<KnownFlow>();
+  readonly #ended = new DueQueue<KnownFlow>();
+  readonly #paths = new RecentMap<string, WaitingPath>(PATHS_MAX, ({ path }) => this.#showPath(path.id, path));
+  readonly #duePaths = new DueQueue<string>();
+  readonly #waitsFor = new RecentMap<string, Set<string>>(FLOWS_MAX);
   /** Paths that were shown at their end. */
-  readonly #shown = new Set<string>();
+  readonly #shown = new RecentMap<string, true>(PATHS_MAX);
   readonly #none: FilterContext = { labelsOf: () => undefined, findingsOf: () => new Set() };
-  readonly #findings = new Map<string, Set<string>>();
+  readonly #findings = new RecentMap<string, Set<string>>(1024);
   /** Flows and paths that passed the filters. */
-  readonly #passed = new Set<string>();
+  readonly #passed = new RecentMap<string, true>(FLOWS_MAX);
 
   constructor(sink: Sink, options: FinalOptions) {
     this.#sink = sink;
@@ -87,15 +91,13 @@ export class FinalRecords {
   }
 
   tick(nowMs: number): void {
-    for (const [id, { path, dueMs }] of this.#paths) {
-      if (dueMs > nowMs) break;
-      this.#showPath(id, path);
+    for (let due = this.#duePaths.take(nowMs); due !== undefined; due = this.#duePaths.take(nowMs)) {
+      const waiting = this.#paths.get(due.item);
+      if (waiting?.dueMs === due.dueMs) this.#showPath(due.item, waiting.path);
     }
-    for (const waiting of [this.#lasting, this.#ended])
-      for (const known of waiting) {
-        if (known.dueMs > nowMs) break;
-        this.#showAlone(known);
-      }
+    for (const queue of [this.#lasting, this.#ended])
+      for (let due = queue.take(nowMs); due !== undefined; due = queue.take(nowMs))
+        if (due.item.dueMs === due.dueMs) this.#showAlone(due.item);
   }
 
   /** Nothing more will come. */
@@ -109,8 +111,7 @@ export class FinalRecords {
   }
 
   #end(path: string): void {
-    if (this.#shown.size >= PATHS_MAX) for (const oldest of this.#shown) if (this.#shown.delete(oldest)) break;
-    this.#shown.add(path);
+    this.#shown.set(path, true);
   }
 
   /** Did its end come before? */
@@ -121,9 +122,9 @@ export class FinalRecords {
   }
 
   #know(rule: string, id: string): void {
-    remember(this.#findings, rule, this.#findings.get(rule) ?? new Set(), 1024);
-    const ids = this.#findings.get(rule)!;
+    const ids = this.#findings.get(rule) ?? new Set();
     if (ids.size < PATHS_MAX) ids.add(id);
+    this.#findings.set(rule, ids);
   }
 
   #context(): FilterContext {
@@ -134,16 +135,16 @@ export class FinalRecords {
     const { filters, layout } = this.#options;
     let known = this.#flows.get(flow.id);
     if (known === undefined) {
-      known = { flow, dueMs: nowMs + LASTING_MS, inPath: contextOnly, shownAs: undefined };
-      if (this.#flows.size >= FLOWS_MAX) this.#forgetFlow();
+      known = { flow, dueMs: nowMs + LASTING_MS, ended: false, inPath: contextOnly, shownAs: undefined };
       this.#flows.set(flow.id, known);
-      this.#lasting.add(known);
+      this.#lasting.put(known, known.dueMs);
     }
+    const ends = flow.event === 'close' && !known.ended;
     known.flow = flow;
-    if (flow.event === 'close' && !this.#ended.has(known)) {
+    if (ends) {
+      known.ended = true;
       known.dueMs = nowMs + ENDED_MS;
-      this.#lasting.delete(known);
-      this.#ended.add(known);
+      this.#ended.put(known, known.dueMs);
     }
     if (flow.paths !== undefined && layout === 'blocks') known.inPath = true;
     const waiting = this.#waitsFor.get(flow.id);
@@ -161,36 +162,24 @@ export class FinalRecords {
     this.#showFlow(known);
   }
 
-  #forgetFlow(): void {
-    const [oldest] = this.#flows.values();
-    if (oldest === undefined) return;
-    this.#showAlone(oldest);
-    this.#flows.delete(oldest.flow.id);
-  }
-
   #missing(path: PathRecord): string[] {
     return path.legs.map(({ flow }) => flow).filter((flow) => !this.#flows.has(flow));
   }
 
   #path(path: PathRecord, nowMs: number): void {
     if (!this.#asItComes && this.#shown.has(path.id)) return;
-    for (const { flow } of path.legs) {
-      const known = this.#flows.get(flow);
-      if (known !== undefined) known.inPath = true;
-    }
     const missing = this.#missing(path);
     if (missing.length === 0) {
       this.#showPath(path.id, path);
       return;
     }
-    if (this.#paths.size >= PATHS_MAX) {
-      const [[id, oldest]] = this.#paths as unknown as [[string, WaitingPath]];
-      this.#showPath(id, oldest.path);
-    }
-    this.#paths.set(path.id, { path, dueMs: this.#paths.get(path.id)?.dueMs ?? nowMs + FLOWS_MS });
+    const before = this.#paths.get(path.id);
+    const dueMs = before?.dueMs ?? nowMs + FLOWS_MS;
+    this.#paths.set(path.id, { path, dueMs });
+    if (before === undefined) this.#duePaths.put(path.id, dueMs);
     for (const flow of missing) {
       const waiting = this.#waitsFor.get(flow);
-      if (waiting === undefined) remember(this.#waitsFor, flow, new Set([path.id]), FLOWS_MAX);
+      if (waiting === undefined) this.#waitsFor.set(flow, new Set([path.id]));
       else waiting.add(path.id);
     }
   }
@@ -199,6 +188,7 @@ export class FinalRecords {
     const { layout, filters } = this.#options;
     this.#paths.delete(id);
     const flows = path.legs.flatMap(({ flow }) => this.#flows.get(flow) ?? []);
+    for (const known of flows) known.inPath = true;
     if (filters !== undefined) {
       const context = this.#context();
       const passing = flows.filter(({ flow }) => filters.passes({ flow, path }, context));
@@ -233,8 +223,7 @@ export class FinalRecords {
 
   /** No path came for it in time. */
   #showAlone(known: KnownFlow): void {
-    this.#lasting.delete(known);
-    this.#ended.delete(known);
+    known.dueMs = Number.NaN;
     const { flow } = known;
     const { layout, filters } = this.#options;
     if (flow.event === 'close') this.#flows.delete(flow.id);
@@ -253,8 +242,7 @@ export class FinalRecords {
 
   #pass(id: string): void {
     if (this.#options.filters === undefined) return;
-    if (this.#passed.size >= FLOWS_MAX) for (const oldest of this.#passed) if (this.#passed.delete(oldest)) break;
-    this.#passed.add(id);
+    this.#passed.set(id, true);
   }
 }
 
@@ -265,9 +253,4 @@ function stateOf(flow: FlowRecord): string {
 /** As a flow of its own: sinks would keep one that names paths until they came. */
 function unlinked({ paths: _, pathCount: __, ...flow }: FlowRecord): FlowRecord {
   return flow;
-}
-
-function remember<V>(map: Map<string, V>, key: string, value: V, most: number): void {
-  if (!map.has(key) && map.size >= most) for (const oldest of map.keys()) if (map.delete(oldest)) break;
-  map.set(key, value);
 }

@@ -12,7 +12,9 @@ import { normalisePath } from '../path/request-path.ts';
 import type { AnyRecord, FlowRecord, Leg, LostRecord, PathRecord } from '../record/record.ts';
 import { ClockOffsets } from './clock-offset.ts';
 import { type ConnectionView, ConnectionViews } from './connection-views.ts';
+import { DueQueue } from './due-queue.ts';
 import { composePath, type Link, type OuterLeg } from './merged-path.ts';
+import { RecentMap } from './recent-map.ts';
 
 /** Parts that are kept at once; beyond, the oldest go as they are. */
 const PARTS_MAX = 50_000;
@@ -74,17 +76,16 @@ export class PathJoiner {
   readonly #waitMs: number;
   readonly #emit: (record: AnyRecord) => void;
   readonly #views: ConnectionViews;
-  /** In the order in which they were first seen. */
-  readonly #parts = new Map<string, Part>();
-  /** Those that are fresh, in the order of their deadlines. */
-  readonly #waiting = new Set<Part>();
-  readonly #outs = new Map<string, Ends>();
-  readonly #ins = new Map<string, Ends>();
+  readonly #parts = new RecentMap<string, Part>(PARTS_MAX, (part) => this.#letGo(part));
+  /** Those that are fresh; a part that became so again is there again. */
+  readonly #waiting = new DueQueue<Part>();
+  readonly #outs = new RecentMap<string, Ends>(FLOWS_MAX);
+  readonly #ins = new RecentMap<string, Ends>(FLOWS_MAX);
   /** When a flow was first heard of: nobody waits for ever for its other end. */
-  readonly #heardMs = new Map<string, number>();
+  readonly #heardMs = new RecentMap<string, number>(FLOWS_MAX);
   /** Of parts that were told for good: what was told. */
-  readonly #done = new Map<string, PathRecord>();
-  readonly #aliases = new Map<string, string>();
+  readonly #done = new RecentMap<string, PathRecord>(DONE_MAX);
+  readonly #aliases = new RecentMap<string, string>(IDS_MAX);
   readonly #losses: { readonly node: string; readonly firstNs: number; readonly lastNs: number }[] = [];
 
   constructor({ base, waitMs }: JoinerOptions, emit: (record: AnyRecord) => void) {
@@ -117,15 +118,13 @@ export class PathJoiner {
 
   /** Tells the parts that have waited long enough. */
   tick(nowMs: number): void {
-    for (const part of this.#waiting) {
-      if (part.deadlineMs > nowMs) return;
-      this.#settle(part);
-    }
+    for (let due = this.#waiting.take(nowMs); due !== undefined; due = this.#waiting.take(nowMs))
+      if (due.item.fresh && due.item.deadlineMs === due.dueMs) this.#settle(due.item);
   }
 
   /** Nothing more will come. */
   end(): void {
-    for (const part of this.#waiting) this.#settle(part);
+    this.tick(Number.POSITIVE_INFINITY);
   }
 
   #flow(flow: FlowRecord, nowMs: number): void {
@@ -133,7 +132,6 @@ export class PathJoiner {
     const view = this.#views.take(flow);
     this.#emit(this.#aliases.size === 0 || flow.paths === undefined ? flow : { ...flow, paths: flow.paths.map((id) => this.#nameOf(id)) });
     if (view === undefined) return;
-    bounded(this.#heardMs, FLOWS_MAX);
     if (!this.#heardMs.has(flow.id)) this.#heardMs.set(flow.id, nowMs);
     if (view.other === undefined || before !== undefined) return;
     const leaver = view.way === 'leaves' ? view : view.other;
@@ -168,22 +166,19 @@ export class PathJoiner {
     }
     part.fresh = true;
     part.deadlineMs = nowMs + this.#waitMs;
-    this.#waiting.delete(part);
-    this.#waiting.add(part);
+    this.#waiting.put(part, part.deadlineMs);
     const leaver = this.#views.find(outFlow(path) ?? '');
     if (leaver?.way === 'leaves' && leaver.other !== undefined && part.next === undefined) this.#meet(leaver, part, undefined);
     const arriver = this.#views.find(inFlow(path) ?? '');
     if (arriver?.way === 'arrives' && arriver.other !== undefined && part.previous === undefined)
       this.#meet(arriver.other, undefined, part);
     this.#tellIfWhole(part, nowMs);
-    if (this.#parts.size > PARTS_MAX) this.#dropOldest();
   }
 
-  #dropOldest(): void {
-    const [oldest] = this.#parts.values();
-    if (oldest === undefined) return;
-    if (oldest.fresh) this.#settle(oldest);
-    for (const part of chainOf(oldest)) this.#finish(part, oldest.path);
+  /** There are too many parts: this one goes as it is. */
+  #letGo(part: Part): void {
+    if (part.fresh) this.#settle(part);
+    for (const one of chainOf(part)) this.#finish(one, part.path);
   }
 
   // The ends of parts, by flow.
@@ -196,12 +191,16 @@ export class PathJoiner {
     this.#index(part);
   }
 
-  #count(map: Map<string, Ends>, path: PathRecord, before: PathRecord | undefined, flowOf: (path: PathRecord) => string | undefined): void {
+  #count(
+    map: RecentMap<string, Ends>,
+    path: PathRecord,
+    before: PathRecord | undefined,
+    flowOf: (path: PathRecord) => string | undefined,
+  ): void {
     const flow = flowOf(path);
     if (flow === undefined) return;
     let ends = map.get(flow);
     if (ends === undefined) {
-      bounded(map, FLOWS_MAX);
       ends = { open: new Set(), bySeq: new Map(), total: 0, more: 0, requests: 0, alone: [] };
       map.set(flow, ends);
     }
@@ -372,11 +371,7 @@ export class PathJoiner {
     for (const part of chain) {
       part.fresh = false;
       part.toldAs = id;
-      this.#waiting.delete(part);
-      if (part.path.id !== id) {
-        bounded(this.#aliases, IDS_MAX);
-        this.#aliases.set(part.path.id, id);
-      }
+      if (part.path.id !== id) this.#aliases.set(part.path.id, id);
     }
     if (over) for (const part of chain) this.#finish(part, path);
   }
@@ -416,12 +411,11 @@ export class PathJoiner {
   }
 
   #finish(part: Part, told: PathRecord): void {
-    this.#waiting.delete(part);
+    part.fresh = false;
     const alone = part.previous === undefined ? this.#ins.get(inFlow(part.path) ?? '')?.alone : undefined;
     if (alone !== undefined && alone.push(part.path) > ALONE_MAX) alone.shift();
     this.#unindex(part);
     this.#parts.delete(part.path.id);
-    bounded(this.#done, DONE_MAX);
     this.#done.set(part.path.id, told);
   }
 
@@ -509,13 +503,4 @@ function removeEnd(ends: Ends | undefined, part: Part, seq: number | undefined):
   const same = ends.bySeq.get(seq);
   same?.delete(part);
   if (same?.size === 0) ends.bySeq.delete(seq);
-}
-
-/** Makes room for one more: the oldest goes. */
-function bounded(map: Map<string, unknown>, most: number): void {
-  if (map.size < most) return;
-  for (const key of map.keys()) {
-    map.delete(key);
-    return;
-  }
 }
