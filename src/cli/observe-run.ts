@@ -1,7 +1,7 @@
 /** Runs `observe`: a client for each daemon, their streams as one, and on to a sink. */
 import { formatTime } from '../net/time.ts';
 import type { FilterSet } from '../output/filter/filter-set.ts';
-import type { SinkFormat, TimeFormat } from '../output/sink.ts';
+import type { Sink, SinkFormat, TimeFormat } from '../output/sink.ts';
 import { formatDuration } from '../output/time-format.ts';
 import type { AnyRecord, LostRecord } from '../record/record.ts';
 import type { FinalOptions } from '../relay/final-records.ts';
@@ -90,6 +90,7 @@ class Run {
   readonly #observation: Observation;
   readonly #sources: Source[];
   readonly #writer;
+  readonly #sink: Sink;
   readonly #stage: Stage;
   readonly #tail: Tail;
   readonly #interrupt = new Interrupt();
@@ -105,7 +106,7 @@ class Run {
     const { format, output, servers, filters, first, last, past, join } = observation;
     const { writer, palette, width } = openDestination(output);
     this.#writer = writer;
-    const sink = format.create(writer, {
+    this.#sink = format.create(writer, {
       palette,
       width,
       why: output.why ?? false,
@@ -116,7 +117,7 @@ class Run {
     });
     const here = join && !filters.set.empty ? filters.set : undefined;
     this.#pastOpen = past;
-    this.#stage = new Stage(sink, {
+    this.#stage = new Stage(this.#sink, {
       layout: layouts[format.name] ?? 'records',
       filters: here,
       first,
@@ -183,6 +184,7 @@ class Run {
     )
       this.#closePast(now, streamMs);
     this.#stage.tick(streamMs);
+    this.#sink.flush?.();
     this.#writer.flush();
     if ((this.#interrupt.requested || this.#writer.closed) && !this.#stopping) this.#stop();
     if (this.#observation.join) this.#tellClocks();

@@ -88,7 +88,7 @@ export class JsonSink implements Sink {
     if (record.type === 'flow') this.#flow(record);
     else this.#out.value(inOrder(record));
     this.#out.raw('\n');
-    if (this.#out.position >= CHUNK_BYTES) this.#flush();
+    if (this.#out.position >= CHUNK_BYTES) this.#drain();
   }
 
   writePlain(flow: PlainFlow): void {
@@ -98,15 +98,19 @@ export class JsonSink implements Sink {
     }
     this.#plain!.write(this.#out, flow);
     this.#out.raw('\n');
-    if (this.#out.position >= CHUNK_BYTES) this.#flush();
+    if (this.#out.position >= CHUNK_BYTES) this.#drain();
   }
 
   end(): void {
-    this.#flush();
+    this.flush();
+  }
+
+  flush(): void {
+    this.#drain();
     this.#writer.flush();
   }
 
-  #flush(): void {
+  #drain(): void {
     this.#writer.bytes(this.#out.view());
     this.#out.position = 0;
   }

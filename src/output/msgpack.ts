@@ -38,7 +38,7 @@ export class MsgpackSink implements Sink {
     if (record.type !== this.#type) this.#beginBatch(record.type);
     this.#rowWriter.write(record);
     this.#rows++;
-    if (this.#out.position >= BATCH_BYTES) this.#flush();
+    if (this.#out.position >= BATCH_BYTES) this.#drain();
   }
 
   writePlain(flow: PlainFlow): void {
@@ -49,12 +49,11 @@ export class MsgpackSink implements Sink {
     }
     this.#plain!.write(this.#out, flow);
     this.#rows++;
-    if (this.#out.position >= BATCH_BYTES) this.#flush();
+    if (this.#out.position >= BATCH_BYTES) this.#drain();
   }
 
   end(): void {
-    this.#flush();
-    this.#writer.flush();
+    this.flush();
   }
 
   #beginBatch(type: AnyRecord['type']): void {
@@ -73,7 +72,12 @@ export class MsgpackSink implements Sink {
     this.#rows = 0;
   }
 
-  #flush(): void {
+  flush(): void {
+    this.#drain();
+    this.#writer.flush();
+  }
+
+  #drain(): void {
     this.#endBatch();
     this.#writer.bytes(this.#out.view());
     this.#out.position = 0;

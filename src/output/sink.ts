@@ -13,6 +13,8 @@ export interface Sink {
   writePlain?(flow: PlainFlow): void;
   /** A flow that no filter let pass, but that a path which passes goes through: a layout that shows whole paths wants to know it. */
   context?(flow: FlowRecord): void;
+  /** Hands over what was gathered only to be written at once; what the layout holds back stays. For streams: whoever reads along gets it now. */
+  flush?(): void;
   /** Writes what was held back and flushes; does not close the writer. */
   end(): void;
 }

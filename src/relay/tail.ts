@@ -1,8 +1,8 @@
 /**
  * The streams of one or several daemons as one: in order of time, paths completed across nodes. A server that is silent or gone holds nobody up. Pure: time comes from the caller.
  *
- * What comes behind the merge waits by the stream's own clock: it goes as the caller's does, and jumps ahead with records that are ahead of it, as those do that were kept. So what is kept is joined and shown
- * as when it happened, however fast it comes. Records were told a few seconds after their time, some sooner than others, and of what is kept nobody knows when: there the clock jumps by less.
+ * What comes behind the merge waits by the stream's own clock: it goes as the caller's does, and while what was kept comes, it also jumps ahead with the times of records. So what is kept is joined and shown as
+ * when it happened, however fast it comes. Records were told a few seconds after their time, some sooner than others, and of what is kept nobody knows when: the clock jumps by less than they do.
  */
 
 /** By which the clock is slower than the records that were kept. */
@@ -51,7 +51,6 @@ export class Tail {
   #callerMs: number | undefined;
   /** At this time of records the clock stood so. */
   #anchor: { readonly recordMs: number; readonly clockMs: number } | undefined;
-  #latestMs = Number.NEGATIVE_INFINITY;
   #past: boolean;
 
   constructor(options: TailOptions, output: TailOutput) {
@@ -92,7 +91,6 @@ export class Tail {
   /** What comes from now on happens now. */
   pastIsOver(): void {
     this.#past = false;
-    this.#anchor = undefined;
   }
 
   /** Nothing more will come. @returns the stream's clock */
@@ -130,15 +128,13 @@ export class Tail {
   }
 
   #jump(recordMs: number): void {
-    if (this.#anchor === undefined) this.#anchor = { recordMs: Math.max(recordMs, this.#latestMs), clockMs: this.#clockMs };
-    if (recordMs <= this.#latestMs) return;
-    this.#latestMs = recordMs;
-    const target = this.#anchor.clockMs + (recordMs - this.#anchor.recordMs) / (this.#past ? PAST_SHARE : 1);
+    this.#anchor ??= { recordMs, clockMs: this.#clockMs };
+    const target = this.#anchor.clockMs + (recordMs - this.#anchor.recordMs) / PAST_SHARE;
     if (target > this.#clockMs) this.#clockMs = target;
   }
 
   #pass({ record, timeNs, context }: Entry): void {
-    if (timeNs !== undefined) this.#jump(timeNs / 1e6);
+    if (timeNs !== undefined && this.#past) this.#jump(timeNs / 1e6);
     const nowMs = this.#clockMs;
     if (!this.#options.join) {
       if (context) this.#output.context(record as FlowRecord, nowMs);
