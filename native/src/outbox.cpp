@@ -6,6 +6,11 @@
 #include <cerrno>
 
 namespace probe {
+namespace {
+
+constexpr size_t kKeptBytes = 2 * 1024 * 1024;
+
+}  // namespace
 
 Outcome Outcome::failed(std::string act) {
   const int error = errno;
@@ -50,6 +55,8 @@ bool Outbox::flush(int socket) {
   if (sent_ == buffer_.size() || sent_ > buffer_.size() / 2) {
     buffer_.erase(buffer_.begin(), buffer_.begin() + static_cast<std::ptrdiff_t>(sent_));
     sent_ = 0;
+    // What one slow moment took is given back.
+    if (buffer_.empty() && buffer_.capacity() > kKeptBytes) std::vector<char>().swap(buffer_);
   }
   return true;
 }

@@ -182,7 +182,10 @@ test('a probe that was given a connected socket serves it, and ends with it', ne
 test('rights: three capabilities, no new ones, a system call filter on every thread', needsRoot, async () => {
   const probe = await startProbe(build('plain'));
   const [admin, raw, system] = [1n << 12n, 1n << 13n, 1n << 21n];
-  const threads = readdirSync(`/proc/${probe.process.pid}/task`);
+  const list = () => readdirSync(`/proc/${probe.process.pid}/task`);
+  // It listens a moment before its second thread runs.
+  for (let wait = 0; wait < 100 && list().length < 2; wait++) await sleep(20);
+  const threads = list();
   assert.equal(threads.length, 2, 'the loop, and the one that enters namespaces');
   for (const thread of threads) {
     const status = readFileSync(`/proc/${probe.process.pid}/task/${thread}/status`, 'utf8');

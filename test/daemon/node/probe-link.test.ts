@@ -51,7 +51,7 @@ async function until(what: string, holds: () => boolean, milliseconds = 5000): P
 
 test('a probe of our own is started, serves, and ends with the link', needsRoot, async () => {
   const link = linkTo({ program: build('plain') });
-  const hello = await link.ready(5000);
+  const hello = await link.ready(15_000);
   assert.ok(hello.tools.includes('nft-ruleset'));
   const name = makeNamespace();
   const cookie = await cookieOf(link, name);
@@ -67,7 +67,7 @@ test('a probe of our own is started, serves, and ends with the link', needsRoot,
 test('a capture hands on what was sent, unread, and its last counters before its end', needsRoot, async () => {
   const probe = await startProbe(build('plain'));
   const link = linkTo({ socket: probe.socketPath });
-  await link.ready(5000);
+  await link.ready(15_000);
   const name = makeNamespace();
   let opened = false;
   let frames = 0;
@@ -104,7 +104,7 @@ test('a capture hands on what was sent, unread, and its last counters before its
 
 test('what the probe refuses is an error that names the act and the reason', needsRoot, async () => {
   const link = linkTo({ program: build('plain') });
-  await link.ready(5000);
+  await link.ready(15_000);
   await assert.rejects(link.tunnel(1n, 22), (error: ProbeLinkError) => {
     assert.ok(error instanceof ProbeLinkError);
     assert.equal(error.end.code, 'refused');
@@ -152,7 +152,7 @@ test(
   needsRoot,
   async () => {
     const link = linkTo({ program: build('plain') });
-    await link.ready(5000);
+    await link.ready(15_000);
     const name = makeNamespace();
     const cookie = await cookieOf(link, name);
     const server = await serve(name);
@@ -179,7 +179,7 @@ test(
 
 test('2 MiB are written through a tunnel, no faster than the server takes them', needsRoot, async () => {
   const link = linkTo({ program: build('plain') });
-  await link.ready(5000);
+  await link.ready(15_000);
   const name = makeNamespace();
   const server = await serve(name);
   const body = Buffer.alloc(2 * 1024 * 1024, 1);
@@ -199,7 +199,7 @@ test('2 MiB are written through a tunnel, no faster than the server takes them',
 
 test('more tools at once than the probe runs wait their turn, and none is refused', needsRoot, async () => {
   const link = linkTo({ program: build('plain') });
-  await link.ready(5000);
+  await link.ready(15_000);
   const name = makeNamespace();
   const cookie = await cookieOf(link, name);
   const outputs = await Promise.all(Array.from({ length: 100 }, () => link.tool(cookie, 'ip-rule')));
@@ -212,7 +212,7 @@ test('a probe that is killed is found again; everything that was asked of the fi
   const program = build('plain');
   const probe = await startProbe(program);
   const link = linkTo({ socket: probe.socketPath });
-  await link.ready(5000);
+  await link.ready(15_000);
   const name = makeNamespace();
   const cookie = await cookieOf(link, name);
   const ends: ProbeEnd[] = [];
@@ -236,7 +236,7 @@ test('a probe that is killed is found again; everything that was asked of the fi
   await assert.rejects(link.list(), /^ProbeLinkError: Cannot list the namespaces: the probe is lost/);
   assert.equal(link.hello, undefined);
   const again = spawn(program, ['--socket', path], { stdio: 'ignore' });
-  await link.ready(5000);
+  await link.ready(15_000);
   assert.ok((await link.list()).some((one) => one.cookie === cookie));
   assert.equal(link.losses, 1);
   assert.equal(ends.length, 2);
@@ -274,7 +274,7 @@ test('a probe of another version, one that sends nonsense and one that is not th
 test('a tunnel that loses its probe is destroyed with the reason', needsRoot, async () => {
   const probe = await startProbe(build('plain'));
   const link = linkTo({ socket: probe.socketPath });
-  await link.ready(5000);
+  await link.ready(15_000);
   const name = makeNamespace();
   const server = await serve(name);
   const tunnel = await link.tunnel(await cookieOf(link, name), 15000);
