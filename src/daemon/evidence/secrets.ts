@@ -20,7 +20,7 @@ const PEM_END = /-----END [A-Z ]*PRIVATE KEY-----/;
 function pemExtent(bytes: Buffer, at: number): number {
   const text = bytes.toString('latin1', at, at + LONGEST);
   const end = PEM_END.exec(text);
-  return end === null ? (/^[\w+/=\\ :,.-]*/.exec(text)?.[0].length ?? 0) : end.index + end[0].length;
+  return end === null ? (/^[\w+/=\\\s:,.-]*/.exec(text)?.[0].length ?? 0) : end.index + end[0].length;
 }
 
 function base64Extent(bytes: Buffer, at: number): number {
