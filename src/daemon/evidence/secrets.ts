@@ -14,24 +14,28 @@ interface Secret {
 }
 
 const LONGEST = 64 * 1024;
+const LONGEST_TOKEN = 8 * 1024;
 const PEM_END = /-----END [A-Z ]*PRIVATE KEY-----/;
 
 /** Up to the end line; where there is none, all that may be part of it. */
 function pemExtent(bytes: Buffer, at: number): number {
   const text = bytes.toString('latin1', at, at + LONGEST);
   const end = PEM_END.exec(text);
-  return end === null ? (/^[\w+/=\\\s:,.-]*/.exec(text)?.[0].length ?? 0) : end.index + end[0].length;
+  if (end !== null) return end.index + end[0].length;
+  let to = at;
+  while (to < bytes.length && /[\w+/=\\\s:,.-]/.test(String.fromCharCode(bytes[to]!))) to++;
+  return to - at;
 }
 
 function base64Extent(bytes: Buffer, at: number): number {
   let end = at;
-  while (end < bytes.length && end - at < LONGEST && /[\w+/=-]/.test(String.fromCharCode(bytes[end]!))) end++;
+  while (end < bytes.length && /[\w+/=-]/.test(String.fromCharCode(bytes[end]!))) end++;
   return end - at;
 }
 
 /** Three parts of base64url with dots between. */
 function tokenExtent(bytes: Buffer, at: number): number {
-  const text = bytes.toString('latin1', at, at + LONGEST);
+  const text = bytes.toString('latin1', at, at + LONGEST_TOKEN);
   return /^eyJ[\w-]{5,}\.[\w-]{5,}\.[\w-]*/.exec(text)?.[0].length ?? 0;
 }
 
