@@ -87,6 +87,10 @@ const FAMILY_OF: { readonly [kind: string]: 'ipv4' | 'ipv6' } = {
   'ip6tables-legacy-save': 'ipv6',
 };
 const nothing = new Uint8Array(0);
+/** Beyond so many files of packets of one namespace, their blocks share so much memory. */
+const MANY_FILES = 32;
+const BLOCKS_LENGTH = 16 * 1024 * 1024;
+const SMALLEST_BLOCK = 16 * 1024;
 const LINUX_COOKED: ReadonlySet<number> = new Set([113, 276]);
 
 /**
@@ -257,11 +261,13 @@ class Run {
       );
     const scope = { node, netns: entry.netns, interfaces: entry.interfaces, ...(entry.pod === undefined ? {} : { pod: entry.pod }) };
     return {
-      sources: () =>
-        snapshots.flatMap((snapshot) => {
-          if (snapshot.kind !== 'packets' || snapshot.path === undefined) return [];
-          return bundle.openPackets(snapshot.path, { base: this.#base }) ?? [];
-        }),
+      sources: () => {
+        const packets = snapshots.filter(({ kind, path }) => kind === 'packets' && path !== undefined);
+        // a recording that rotates has thousands of files, one behind the other
+        const blockLength = Math.max(SMALLEST_BLOCK, Math.floor(BLOCKS_LENGTH / Math.max(1, packets.length)));
+        const options = { base: this.#base, ...(packets.length > MANY_FILES ? { blockLength } : {}) };
+        return packets.flatMap(({ path }) => bundle.openPackets(path!, options) ?? []);
+      },
       world: (names) => new RecordedWorld(scope, [...files, ...given], names, this.#base, [], this.#room),
       isKnown: true,
       node,
