@@ -24,6 +24,8 @@ const IDS_MAX = 100_000;
 const DONE_MAX = 10_000;
 const FLOWS_MAX = 100_000;
 const LOSSES_MAX = 1_024;
+/** Where it is known that more may come, a part waits so many times longer: a node that is busy tells late. */
+const PATIENCE = 3;
 /** Paths of one connection that are remembered as candidates. */
 const ALONE_MAX = 16;
 
@@ -79,6 +81,8 @@ export class PathJoiner {
   readonly #parts = new RecentMap<string, Part>(PARTS_MAX, (part) => this.#letGo(part));
   /** Those that are fresh; a part that became so again is there again. */
   readonly #waiting = new DueQueue<Part>();
+  /** Those of which it is known, or may be, that the other node has more to tell. */
+  readonly #patient = new DueQueue<Part>();
   readonly #outs = new RecentMap<string, Ends>(FLOWS_MAX);
   readonly #ins = new RecentMap<string, Ends>(FLOWS_MAX);
   /** When a flow was first heard of: nobody waits for ever for its other end. */
@@ -118,8 +122,32 @@ export class PathJoiner {
 
   /** Tells the parts that have waited long enough. */
   tick(nowMs: number): void {
-    for (let due = this.#waiting.take(nowMs); due !== undefined; due = this.#waiting.take(nowMs))
+    for (let due = this.#waiting.take(nowMs); due !== undefined; due = this.#waiting.take(nowMs)) {
+      const { item, dueMs } = due;
+      if (!item.fresh || item.deadlineMs !== dueMs) continue;
+      if (nowMs === Number.POSITIVE_INFINITY || !this.#expectsMore(item)) this.#settle(item);
+      else {
+        item.deadlineMs = dueMs + (PATIENCE - 1) * this.#waitMs;
+        this.#patient.put(item, item.deadlineMs);
+      }
+    }
+    for (let due = this.#patient.take(nowMs); due !== undefined; due = this.#patient.take(nowMs))
       if (due.item.fresh && due.item.deadlineMs === due.dueMs) this.#settle(due.item);
+  }
+
+  /** Both nodes saw the connection on which it came in or went on, and the other has not told what it did there; or nothing is known of that connection yet. */
+  #expectsMore(part: Part): boolean {
+    const chain = chainOf(part);
+    return this.#awaits(inFlow(chain[0]!.path), this.#outs) || this.#awaits(outFlow(chain.at(-1)!.path), this.#ins);
+  }
+
+  #awaits(flow: string | undefined, there: RecentMap<string, Ends>): boolean {
+    if (flow === undefined) return false;
+    const view = this.#views.find(flow);
+    if (view === undefined) return true;
+    const ends = view.other === undefined ? undefined : there.get(view.other.id);
+    // What has its connection told as a whole there, needs no more than that.
+    return view.other !== undefined && (ends === undefined || ends.requests > 0 || ends.total === 0);
   }
 
   /** Nothing more will come. */

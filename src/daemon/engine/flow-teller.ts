@@ -35,6 +35,8 @@ export class FlowTeller {
       const quietNs = nowNs - live.touchedNs;
       const pathsTold = !awaitsPath(live);
       if ((pathsTold && quietNs >= settleNs) || quietNs >= PATHS_WAIT_NS) this.#tell(live, 'close', nowNs);
+      // Whoever was told of a path looks for its legs.
+      else if (live.told === 'no' && live.pathCount > 0) this.#tell(live, 'open', nowNs);
       return;
     }
     if (live.told === 'no') {
