@@ -26,9 +26,12 @@ export function originalPath(exchange: Exchange): string | undefined {
   return header(exchange, 'x-envoy-original-path', 'request') ?? exchange.request?.path;
 }
 
-/** Envoy's router adds this to a response that came from an upstream. Source: Envoy docs, router filter, x-envoy-upstream-service-time. */
+/**
+ * Envoy's router adds this to a response that came from an upstream. Source: Envoy docs, router filter, x-envoy-upstream-service-time.
+ * Nobody but an upstream switches protocols.
+ */
 export function cameFromUpstream(exchange: Exchange): boolean {
-  return header(exchange, 'x-envoy-upstream-service-time', 'response') !== undefined;
+  return exchange.response?.status === 101 || header(exchange, 'x-envoy-upstream-service-time', 'response') !== undefined;
 }
 
 /** Place of the digit that Envoy changes in an x-request-id to note why it traces. Source: Envoy extensions/request_id/uuid. */

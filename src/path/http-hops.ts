@@ -45,35 +45,44 @@ function allPlaces(subjects: readonly Subject[], http2: (subject: Subject) => bo
   return subjects.flatMap((subject, i) => (subject.tracker === undefined ? [] : placesOf(i, subject.tracker, http2(subject))));
 }
 
-/** Indices of places that may hold something of [from, to], by connection in time: places of one connection follow each other. */
+/** The places of one connection, in the order in which they begin. */
+interface ConnectionPlaces {
+  readonly indices: readonly number[];
+  /** When the last of the places so far ends; one that was never answered ends with its connection. */
+  readonly endsNs: readonly number[];
+}
+
+/** Indices of places that may hold something of [from, to], by connection in time. On HTTP/2 one that began early may end late. */
 function* overlapping(
   places: readonly Place[],
-  byConnection: readonly (readonly number[])[],
+  byConnection: readonly ConnectionPlaces[],
   fromNs: number,
   toNs: number,
 ): Generator<number> {
-  for (const list of byConnection) {
+  for (const { indices, endsNs } of byConnection) {
     let low = 0;
-    let high = list.length;
+    let high = indices.length;
     while (low < high) {
       const middle = (low + high) >> 1;
-      const place = places[list[middle]!]!;
-      if (Math.max(place.lastClientNs, place.lastServerNs ?? 0) < fromNs) low = middle + 1;
+      if (endsNs[middle]! < fromNs) low = middle + 1;
       else high = middle;
     }
-    for (let i = low; i < list.length; i++) {
-      const place = places[list[i]!]!;
+    for (let i = low; i < indices.length; i++) {
+      const place = places[indices[i]!]!;
       if (place.firstClientNs > toNs) break;
-      yield list[i]!;
+      yield indices[i]!;
     }
   }
 }
 
-function indexByConnection(places: readonly Place[]): number[][] {
-  const lists: number[][] = [];
+function indexByConnection(places: readonly Place[]): ConnectionPlaces[] {
+  const lists: { indices: number[]; endsNs: number[] }[] = [];
   places.forEach((place, i) => {
-    lists[place.connection] ??= [];
-    lists[place.connection]!.push(i);
+    lists[place.connection] ??= { indices: [], endsNs: [] };
+    const { indices, endsNs } = lists[place.connection]!;
+    const endNs = place.lastServerNs === undefined ? Number.POSITIVE_INFINITY : Math.max(place.lastClientNs, place.lastServerNs);
+    indices.push(i);
+    endsNs.push(Math.max(endNs, endsNs.at(-1) ?? 0));
   });
   return lists.filter((list) => list !== undefined);
 }
