@@ -8,11 +8,21 @@ import { textTable } from './text-table.ts';
 
 const LABEL_WIDTH = 14;
 
-/** Is there something to be looked at: something was lost, is missing, or does not run? */
+/** What of Envoy is read; a pod without a proxy has none of it. */
+const ofEnvoy: ReadonlySet<string> = new Set(['config_dump', 'clusters', 'listeners', 'certs', 'server_info', 'stats']);
+
+function missing({ envoy, unavailable }: NamespaceStatus): NamespaceStatus['unavailable'] {
+  return envoy === undefined ? unavailable.filter(({ part }) => !ofEnvoy.has(part)) : unavailable;
+}
+
+/** Is there something to be looked at: something was lost, is missing, or does not run? Pods without a proxy are no trouble. */
 export function isTroubled({ lost, namespaces, probe, kubernetes }: DaemonStatus): boolean {
   return (
     lost.some(({ count }) => count > 0) ||
-    namespaces.some(({ state, lost, unavailable }) => state === 'failed' || lost > 0 || unavailable.length > 0) ||
+    namespaces.some(
+      (namespace) =>
+        namespace.state === 'failed' || namespace.lost > 0 || namespace.envoy?.staleSince !== undefined || missing(namespace).length > 0,
+    ) ||
     !probe.connected ||
     kubernetes.staleSince !== undefined
   );
@@ -64,10 +74,13 @@ export function statusText(server: string, status: DaemonStatus, palette: Palett
   const rows = namespaces.map((namespace) => rowOf(namespace, ago));
   const titles = ['POD', 'STATE', 'FOR', 'FLOWS', 'PACKETS', 'BYTES', 'LOST', 'ENVOY', 'RULES', 'WHY'];
   out += indented(textTable(titles, rows, palette));
-  const missing = namespaces.flatMap((namespace) => namespace.unavailable.map((part) => ({ namespace, ...part })));
-  if (missing.length === 0) return out;
+  const parts = namespaces.flatMap((namespace) => missing(namespace).map((part) => ({ namespace, ...part })));
+  const bare = namespaces.filter((namespace) => missing(namespace).length < namespace.unavailable.length).length;
+  if (bare > 0)
+    out += `\n  ${palette.dim(`${plural(bare, 'namespace')} without Envoy, or whose Envoy does not answer (-o json says why)`)}\n`;
+  if (parts.length === 0) return out;
   out += `\n  ${palette.bold('not available')}\n`;
-  for (const { namespace, part, reason, since } of missing)
+  for (const { namespace, part, reason, since } of parts)
     out += `  ${palette.yellow('!')} ${escapeText(nameOf(namespace))}  ${escapeText(part)}: ${escapeText(reason)}${since === undefined ? '' : palette.dim(` (for ${ago(since)})`)}\n`;
   return out;
 }

@@ -207,7 +207,7 @@ export class FinalRecords {
     this.#sink.write({ ...path, event: 'close' });
   }
 
-  /** A line for a flow: when it is known, and again when it came to its end. */
+  /** A line for a flow: when it is known, and again when it came to another end. */
   #showFlow(known: KnownFlow): void {
     const { flow } = known;
     if (this.#asItComes) {
@@ -215,9 +215,8 @@ export class FinalRecords {
       known.shownAs = stateOf(flow);
       return;
     }
-    const as = flow.event === 'close' ? 'close' : 'open';
-    if (known.shownAs === as || (known.shownAs === 'open' && flow.state === 'open')) return;
-    known.shownAs = as;
+    if (known.shownAs === flow.state) return;
+    known.shownAs = flow.state;
     this.#sink.write(unlinked(flow));
   }
 
@@ -228,14 +227,14 @@ export class FinalRecords {
     const { layout, filters } = this.#options;
     if (flow.event === 'close') this.#flows.delete(flow.id);
     const decidesHere = layout === 'blocks' || filters?.looksAtPaths === true;
-    if (!decidesHere || known.inPath || known.shownAs === flow.event) return;
+    if (!decidesHere || known.inPath || known.shownAs === flow.state) return;
     if (filters !== undefined) {
       if (!filters.passes({ flow, path: undefined }, this.#context())) return;
       this.#pass(flow.id);
     }
     if (layout !== 'blocks') this.#showFlow(known);
     else {
-      known.shownAs = flow.event;
+      known.shownAs = flow.state;
       this.#sink.write(unlinked(flow));
     }
   }

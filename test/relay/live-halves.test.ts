@@ -51,25 +51,26 @@ for (const name of ['bookinfo', 'failures', 'port-excluded', 'server-first', 'tp
   });
 
   // A connection of the failures is told as open before it is known whose it is; all at once that is told before the other node is heard.
-  test(`${name}, all at once from what daemons kept: the same`, { skip: name === 'failures' }, () => {
-    for (const order of [
-      ['node-a', 'node-b'],
-      ['node-b', 'node-a'],
-    ] as const) {
-      const out: AnyRecord[] = [];
-      const tail = new Tail(
-        { windowMs: 1000, waitMs: 2000, join: true, past: true },
-        { write: (record) => out.push(record), context: () => {} },
-      );
-      for (const node of order) tail.up(node, node);
-      // First all that the one kept, then all of the other, within some milliseconds.
-      order.forEach((node, i) => {
-        for (const { record } of told.filter((one) => one.node === node)) tail.record(node, record, i * 20);
-      });
-      tail.end(60);
-      assert.deepEqual(shapes(newest(out)), shapes(whole), order.join());
-    }
-  });
+  if (name !== 'failures')
+    test(`${name}, all at once from what daemons kept: the same`, () => {
+      for (const order of [
+        ['node-a', 'node-b'],
+        ['node-b', 'node-a'],
+      ] as const) {
+        const out: AnyRecord[] = [];
+        const tail = new Tail(
+          { windowMs: 1000, waitMs: 2000, join: true, past: true },
+          { write: (record) => out.push(record), context: () => {} },
+        );
+        for (const node of order) tail.up(node, node);
+        // First all that the one kept, then all of the other, within some milliseconds.
+        order.forEach((node, i) => {
+          for (const { record } of told.filter((one) => one.node === node)) tail.record(node, record, i * 20);
+        });
+        tail.end(60);
+        assert.deepEqual(shapes(newest(out)), shapes(whole), order.join());
+      }
+    });
 
   test(`${name}: a daemon that falls silent does not keep the other's paths back`, () => {
     const out: AnyRecord[] = [];
