@@ -89,6 +89,10 @@ export class DumpSplitter {
         i = this.#stringRest(chunk, i);
         continue;
       }
+      if (this.#depth > LIST) {
+        i = this.#deep(chunk, i);
+        if (i === chunk.length) break;
+      }
       const c = chunk[i]!;
       if (c === QUOTE) this.#openString(i);
       else if (c === OPEN_OBJECT || c === OPEN_LIST) {
@@ -135,6 +139,45 @@ export class DumpSplitter {
   end(): void {
     if (!this.#over) throw this.#fault(this.#offset, 'its end is wanted, it ends there');
     if (!this.#found) throw this.#fault(0, 'an object with a list "configs" is wanted');
+  }
+
+  /**
+   * Goes on in what is deeper than the lists of a section: almost all of a dump is.
+   *
+   * @returns the bracket that ends it, or the end of the chunk, or the last byte of the chunk where a string goes on behind it
+   */
+  #deep(chunk: Uint8Array, from: number): number {
+    const kinds = this.#kinds;
+    const { length } = chunk;
+    let depth = this.#depth;
+    let i = from;
+    for (; i < length; i++) {
+      const c = chunk[i]!;
+      if (c === QUOTE) {
+        for (i++; ; ) {
+          if (i >= length) {
+            this.#depth = depth;
+            this.#inString = true;
+            this.#naming = false;
+            this.#escaped = i > length;
+            return length;
+          }
+          const d = chunk[i]!;
+          if (d === QUOTE) break;
+          i += d === BACKSLASH ? 2 : 1;
+        }
+      } else if (c === OPEN_OBJECT || c === OPEN_LIST) {
+        if (++depth > MAX_DEPTH) throw this.#fault(this.#offset + i, `at most ${MAX_DEPTH} levels are wanted, there are more`);
+        kinds[depth] = c === OPEN_OBJECT ? OBJECT : ARRAY;
+      } else if (c === CLOSE_OBJECT || c === CLOSE_LIST) {
+        if (depth === ENTRY) break;
+        if (kinds[depth] !== (c === CLOSE_OBJECT ? OBJECT : ARRAY))
+          throw this.#fault(this.#offset + i, 'another bracket is wanted than the one that is there');
+        depth--;
+      }
+    }
+    this.#depth = depth;
+    return i;
   }
 
   #fault(at: number, state: string): EnvoyConfigError {

@@ -33,6 +33,8 @@ export interface JsonTextOptions {
   readonly what: string;
   /** Objects and lists at this depth (the outermost has 1) and deeper may be built, those above never. */
   readonly unitDepth: number;
+  /** The bytes are one value of a text that was checked, without space around it: they are not checked again. */
+  readonly checked?: true;
 }
 
 const MEBIBYTE = 1024 * 1024;
@@ -90,7 +92,7 @@ export class JsonText {
   readonly length: number;
 
   /** @throws {JsonTextError} when it is no JSON (with the offset), or larger than can be read */
-  constructor(from: Uint8Array | TextSource, { what, unitDepth }: JsonTextOptions) {
+  constructor(from: Uint8Array | TextSource, { what, unitDepth, checked }: JsonTextOptions) {
     this.what = what;
     this.#source = from instanceof Uint8Array ? undefined : from;
     const bytes = from instanceof Uint8Array ? from : from.read();
@@ -99,6 +101,10 @@ export class JsonText {
     this.#unitDepth = unitDepth;
     if (bytes.length > MAX_LENGTH)
       throw new JsonTextError(what, `at most ${MAX_LENGTH / MEBIBYTE} MiB are read, it has ${Math.round(bytes.length / MEBIBYTE)}`);
+    if (checked === true) {
+      this.start = 0;
+      return;
+    }
     this.start = this.#space(bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0);
     const end = this.#space(this.#walk(this.start, true));
     if (end < bytes.length) throw this.#fault(end, 'nothing more is wanted');

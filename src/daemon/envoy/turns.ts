@@ -3,7 +3,7 @@ export class Turns {
   readonly #ms: number;
   #endMs: number;
 
-  constructor(ms = 8) {
+  constructor(ms = 5) {
     this.#ms = ms;
     this.#endMs = performance.now() + ms;
   }

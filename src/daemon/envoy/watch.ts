@@ -57,7 +57,7 @@ const MAX_OTHER = 16 * MEBIBYTE;
 const MAX_CLUSTERS = 8 * MEBIBYTE;
 const MAX_TEXT = 4 * MEBIBYTE;
 /** So much of a dump is read before the time is looked at. */
-const PIECE = 64 * 1024;
+const PIECE = 16 * 1024;
 /** Beyond this a dump waits for others as long. */
 const LONG = 16 * MEBIBYTE;
 /** Of a dump as long as this everything is made ready in turns before it is used. */
@@ -237,12 +237,15 @@ export class EnvoyWatch {
     const { world } = this.#options;
     const begunMs = performance.now();
     const readAt = new Date(nowMs).toISOString();
-    const { config, digest } = await this.#readDump(readAt);
+    const { config, digest, length } = await this.#readDump(readAt);
     if (digest === this.#digest) {
       this.counters.same++;
       world.envoyReadAt = readAt;
     } else {
-      world.setEnvoyConfig(await this.#complete(config));
+      const completed = await this.#complete(config);
+      const turns = new Turns();
+      if (length >= LARGE) for (const _step of completed.prepare()) if (turns.over) await turns.rest();
+      world.setEnvoyConfig(completed);
       this.#digest = digest;
       this.counters.changed++;
     }
@@ -252,7 +255,7 @@ export class EnvoyWatch {
   }
 
   /** Reads it while it comes: it may be longer than what can be read at once without keeping others waiting. */
-  async #readDump(readAt: string): Promise<{ config: EnvoyConfig; digest: string }> {
+  async #readDump(readAt: string): Promise<{ config: EnvoyConfig; digest: string; length: number }> {
     const { world, built = nodeBuilt, longAnswer = nodeLongAnswer } = this.#options;
     const hash = createHash('sha256');
     let weight = 0;
@@ -281,8 +284,7 @@ export class EnvoyWatch {
       giveBack?.();
     }
     const config = builder.finish(readAt, weight);
-    if (length >= LARGE) for (const _step of config.prepare()) if (turns.over) await turns.rest();
-    return { config, digest: hash.digest('base64') };
+    return { config, digest: hash.digest('base64'), length };
   }
 
   /** With health and what is known of endpoints from elsewhere, and with the server's own words. */
