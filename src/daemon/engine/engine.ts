@@ -2,7 +2,7 @@
  * The pipeline of the daemon: what replay does with a whole recording, done a tick at a time with what is still there of each namespace.
  *
  * In      frames of each namespace, in the order of their rings; what is known of it, in its world; the time, by `tick`
- * Out     records: flows (open, update, close), paths when they are final, findings, losses, in that order within a tick
+ * Out     records: flows (open, update, close), then paths when they are final, then findings; losses when they are told
  * Bounds  flows a namespace (those that nobody answered give way first), and what hangs on them; everything that was told and ended is forgotten
  *
  * It reads no clock: the same frames, worlds and ticks give the same records.
@@ -55,6 +55,8 @@ export class Engine {
   readonly #findings: FindingTeller;
   readonly #flows: FlowTeller;
   #finishing = false;
+  /** Paths and findings of a tick: they follow the flows that they name. */
+  #behind: AnyRecord[] = [];
   #joinedNs = Number.NEGATIVE_INFINITY;
   #foundNs = Number.NEGATIVE_INFINITY;
   /** Frames and bytes of namespaces that are gone. */
@@ -68,10 +70,10 @@ export class Engine {
       write(record);
     };
     const settleNs = options.settleNs ?? SETTLE_NS;
-    this.#findings = new FindingTeller(this.#write);
+    this.#findings = new FindingTeller((record) => this.#behind.push(record));
     this.#paths = new PathTeller(settleNs, (record) => {
       this.#findings.addPath(record);
-      this.#write(record);
+      this.#behind.push(record);
     });
     this.#flows = new FlowTeller({ settleNs, openNs: options.openNs ?? OPEN_NS, updateNs: options.updateNs ?? UPDATE_NS }, this.#write);
   }
@@ -146,8 +148,10 @@ export class Engine {
         all,
       );
     }
+    for (const namespace of namespaces) for (const live of namespace.flows()) this.#flows.tell(live, nowNs, all);
+    for (const record of this.#behind) this.#write(record);
+    this.#behind = [];
     for (const namespace of namespaces) {
-      for (const live of namespace.flows()) this.#flows.tell(live, nowNs, all);
       if (namespace.closing) this.#drop(namespace);
       else namespace.forget(nowNs);
     }

@@ -25,6 +25,8 @@ export class FlowTeller {
   tell(live: LiveFlow, nowNs: number, all: boolean): void {
     if (live.told === 'close') return;
     const { settleNs, openNs, updateNs } = this.#times;
+    const { wanted } = live;
+    live.wanted = false;
     const { flow } = live.subject;
     if (all) {
       this.#tell(live, flow.ended ? 'close' : 'update', nowNs);
@@ -35,12 +37,12 @@ export class FlowTeller {
       const quietNs = nowNs - live.touchedNs;
       const pathsTold = !awaitsPath(live);
       if ((pathsTold && quietNs >= settleNs) || quietNs >= PATHS_WAIT_NS) this.#tell(live, 'close', nowNs);
-      // Whoever was told of a path looks for its legs.
-      else if (live.told === 'no' && live.pathCount > 0) this.#tell(live, 'open', nowNs);
+      // Whoever is told of a path looks for its legs.
+      else if (wanted && live.told === 'no') this.#tell(live, 'open', nowNs);
       return;
     }
     if (live.told === 'no') {
-      if (nowNs - flow.firstNs >= openNs) this.#tell(live, 'open', nowNs);
+      if (wanted || nowNs - flow.firstNs >= openNs) this.#tell(live, 'open', nowNs);
       return;
     }
     const sinceNs = nowNs - live.toldNs;

@@ -44,6 +44,8 @@ export interface LiveFlow {
   pathTold: boolean;
   /** Encrypted, with requests of which it is not known on which of these connections they went on. */
   readonly mayGoOn: Set<string>;
+  /** A path with it is told in this tick: whoever reads that wants to know the flow. */
+  wanted: boolean;
   /** It is or may be a leg of a request that could not be told apart from others. */
   unsure: boolean;
   /** The other view of a connection whose requests are told where it comes to a proxy. */
@@ -72,6 +74,7 @@ export function makeLiveFlow(slot: number, subject: Subject): LiveFlow {
     toldAs: '',
     pathTold: false,
     mayGoOn: new Set(),
+    wanted: false,
     unsure: false,
     viewed: false,
     standing: 'no',

@@ -87,6 +87,10 @@ export class PathTeller {
       ...(second && parent !== undefined ? { parent } : {}),
     };
     if (event !== 'close' && exchange !== undefined) this.#openIds.set(exchange, record.id);
+    for (const leg of path.legs) {
+      const owner = this.#owners.get(leg);
+      if (owner !== undefined) owner.wanted = true;
+    }
     const isNew = openId === undefined;
     if (isNew) for (const leg of path.legs) this.#addPath(leg, record.id);
     this.#noteViews(path);
