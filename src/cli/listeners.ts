@@ -1,6 +1,5 @@
 /** `sidetrace listeners`: what listens in a pod, which process, which role. */
 
-import { statSync } from 'node:fs';
 import type { EnvoyConfig } from '../envoy/config.ts';
 import { roleOfPort } from '../istio/port-role.ts';
 import { isLoopback } from '../net/address.ts';
@@ -13,7 +12,7 @@ import type { ExitCode } from './exit-code.ts';
 import { UsageError } from './failure.ts';
 import { addFileOptions, namedFiles } from './file-options.ts';
 import { addLiveOptions, isLive, type LiveOptions, onePod, withLiveEvidence } from './live-evidence.ts';
-import { splitSubject } from './subject.ts';
+import { splitSubject, statsOf } from './subject.ts';
 import { textTable } from './text-table.ts';
 import { readText, worldName, worldOfFiles, worldOfSubject } from './world-of.ts';
 
@@ -78,8 +77,7 @@ function listenersOf(world: RecordedWorld, options: ListenersOptions): ExitCode 
 function worldOf(subject: string | undefined, files: ReturnType<typeof namedFiles>): RecordedWorld {
   if (subject === undefined) return worldOfFiles(files);
   const isText =
-    subject === '-' ||
-    (splitSubject(subject).pod === undefined && statSync(subject, { throwIfNoEntry: false })?.isFile() === true && looksLikeText(subject));
+    subject === '-' || (splitSubject(subject).pod === undefined && statsOf(subject)?.isFile() === true && looksLikeText(subject));
   return isText ? worldOfFiles([{ kind: 'sockets', path: subject }, ...files]) : worldOfSubject(subject, files);
 }
 

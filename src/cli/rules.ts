@@ -1,5 +1,4 @@
 /** `sidetrace rules`: each rule in a sentence that a newcomer understands, its hits, and what can never match. */
-import { statSync } from 'node:fs';
 import { neverWords, ruleWords } from '../netfilter/explain.ts';
 import { neverMatches } from '../netfilter/never.ts';
 import { parseIptables } from '../netfilter/parse-iptables.ts';
@@ -17,6 +16,7 @@ import { addDestinationOptions, type DestinationOptions, openDestination } from 
 import { UsageError } from './failure.ts';
 import { addFileOptions, namedFiles } from './file-options.ts';
 import { addLiveOptions, isLive, type LiveOptions, onePod, withLiveEvidence } from './live-evidence.ts';
+import { statsOf } from './subject.ts';
 import { readText, worldName, worldOfFiles, worldOfSubject } from './world-of.ts';
 
 const EXAMPLES = `
@@ -101,10 +101,7 @@ interface Readings {
 }
 
 function readingsOf(subject: string | undefined, files: ReturnType<typeof namedFiles>): Readings {
-  const isFile =
-    subject !== undefined &&
-    (subject === '-' || statSync(subject, { throwIfNoEntry: false })?.isFile() === true) &&
-    !/\.(tar|tgz|gz|zst)$/.test(subject);
+  const isFile = subject !== undefined && (subject === '-' || statsOf(subject)?.isFile() === true) && !/\.(tar|tgz|gz|zst)$/.test(subject);
   if (isFile) return { name: subject, sets: [{ newest: parseRules(readText(subject)), oldest: undefined }], problems: [] };
   if (subject === undefined && files.length === 0)
     throw new UsageError('Cannot explain no rules: BUNDLE/POD or a rule file is wanted, none is given');

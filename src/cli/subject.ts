@@ -1,19 +1,25 @@
 /** `BUNDLE/POD` on the command line. */
-import { statSync } from 'node:fs';
+import { type Stats, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { MANIFEST } from '../source/bundle.ts';
 
+/** What lies there; nothing where a part of the path is a file (`node-a.tar.gz/client`). */
+export function statsOf(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOTDIR') return undefined;
+    throw error;
+  }
+}
+
 function exists(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false }) !== undefined;
+  return statsOf(path) !== undefined;
 }
 
 /** The folder of a namespace within a bundle: it is looked at as that namespace. */
 function isInBundle(path: string): boolean {
-  return (
-    statSync(path, { throwIfNoEntry: false })?.isDirectory() === true &&
-    !exists(join(path, MANIFEST)) &&
-    exists(join(dirname(path), MANIFEST))
-  );
+  return statsOf(path)?.isDirectory() === true && !exists(join(path, MANIFEST)) && exists(join(dirname(path), MANIFEST));
 }
 
 /** `BUNDLE/POD` taken apart: the longest part that exists is the bundle, the rest (at most `namespace/name`) the pod. */
