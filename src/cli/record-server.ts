@@ -65,6 +65,8 @@ class Recording implements ServerRecording {
   readonly #server: Server;
   readonly #wish: RecordWish;
   readonly #followed = new Map<string, Followed>();
+  /** Those whose begin has not been read yet. */
+  readonly #unread: Followed[] = [];
   #looking: NodeJS.Timeout | undefined;
   #stopped = false;
   #kernelLost = 0;
@@ -105,9 +107,11 @@ class Recording implements ServerRecording {
     const there = new Set<string>();
     for (const one of listedOf(JSON.parse(answer.toString('utf8')))) {
       there.add(one.cookie);
-      if (!this.#followed.has(one.cookie) && !this.#stopped && isWanted(this.#wish, one.about)) await this.#follow(one);
+      if (!this.#followed.has(one.cookie) && !this.#stopped && isWanted(this.#wish, one.about)) this.#follow(one);
     }
     for (const followed of this.#followed.values()) if (!there.has(followed.listed.cookie)) followed.gone = true;
+    // all packets first: readings take their time
+    for (const { recorded, listed } of this.#unread.splice(0)) if (!this.#stopped) await this.#evidence(recorded, listed, 'start');
   }
 
   async stop(): Promise<void> {
@@ -121,7 +125,7 @@ class Recording implements ServerRecording {
     // What the readers of streams were too slow for, and the kernel, stands in the packet files.
   }
 
-  async #follow(listed: Listed): Promise<void> {
+  #follow(listed: Listed): void {
     const { about, capture } = listed;
     let recorded: RecordedNamespace | undefined;
     this.run.keep(() => {
@@ -143,7 +147,7 @@ class Recording implements ServerRecording {
     const followed: Followed = { listed, recorded, controller, stream: Promise.resolve(), gone: false };
     this.#followed.set(listed.cookie, followed);
     followed.stream = this.#stream(followed);
-    await this.#evidence(recorded, listed, 'start');
+    this.#unread.push(followed);
   }
 
   /** Reads a namespace's packets to the end of the recording, or of the namespace; again when the connection was lost. */

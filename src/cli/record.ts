@@ -127,6 +127,7 @@ async function recordCommand(out: string, options: RecordOptions): Promise<ExitC
   const from = chosen(options);
   const wish = wishOf(out, options);
   const duration = options.duration === undefined ? undefined : durationMs('--duration', options.duration);
+  const interrupt = new Interrupt();
   let recording: BegunRecording;
   try {
     recording = await begin(from, wish, options);
@@ -135,7 +136,10 @@ async function recordCommand(out: string, options: RecordOptions): Promise<ExitC
     complain(error.message);
     return LOST;
   }
-  const interrupt = new Interrupt();
+  if (process.stderr.isTTY === true)
+    complain(
+      `recording to "${wish.folder}" until ${options.duration === undefined ? 'Ctrl-C' : `${options.duration} have passed, or Ctrl-C`}`,
+    );
   await Promise.race([
     recording.run.failed,
     interrupt.asked,

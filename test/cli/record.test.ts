@@ -201,6 +201,7 @@ test('a name that ends with .tar.gz is packed, and replays', needsRoot, async ()
   const { code, out } = run(['replay', archive, '-o', 'json']);
   assert.equal(code, 0);
   assert.match(out, /"port":9/);
+  assert.equal(run(['listeners', `${archive}/${near}`]).code, 0);
   assert.match(spawnSync('tar', ['-tzf', archive], { encoding: 'utf8' }).stdout, /bundle\.json/);
 });
 
