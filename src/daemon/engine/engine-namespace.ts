@@ -57,6 +57,8 @@ export class EngineNamespace {
   #judgedAllNs = Number.NEGATIVE_INFINITY;
   #forgotNs = Number.NEGATIVE_INFINITY;
   #unfollowed = 0;
+  #faulty = new Set<number>();
+  #faults = { count: 0, reason: '' };
 
   constructor(cookie: bigint, world: WatchedWorld, base: TimeBase, seed: number, flowsMax: number) {
     this.cookie = cookie;
@@ -102,6 +104,7 @@ export class EngineNamespace {
     if (conntrack !== undefined) pairByConntrack(this.#flows, conntrack, this.#unpaired());
     for (let slot = 0; slot < table.count; slot++) {
       const live = this.#live[slot];
+      if (this.#faulty.has(slot)) continue;
       if (isAnswerHalf(table, slot)) {
         // It was taken for a flow of its own before its other half came.
         if (live !== undefined) this.#live[slot] = undefined;
@@ -110,16 +113,25 @@ export class EngineNamespace {
       const packets = this.#packetsOf(slot);
       if (live !== undefined && live.packets === packets) {
         // Until it is told a flow may still get the names of those who have its addresses now.
-        if ((anew && live.told !== 'close') || (live.told === 'no' && live.names !== this.world.names)) this.#judge(slot, live);
+        if ((anew && live.told !== 'close') || (live.told === 'no' && live.names !== this.world.names))
+          if (this.#tryJudge(slot, live) === undefined) continue;
         if (!live.ended && (this.closing || nowNs - Math.max(live.subject.flow.lastNs, live.touchedNs) > idleLimitNs(live.subject)))
           live.ended = true;
         continue;
       }
-      const judged = this.#judge(slot, live);
+      const judged = this.#tryJudge(slot, live);
+      if (judged === undefined) continue;
       judged.packets = packets;
       judged.touchedNs = nowNs;
       judged.ended = judged.subject.flow.ended || this.closing;
     }
+  }
+
+  /** Flows that could not be judged since this was last asked, and why one of them could not. */
+  takeFaults(): { readonly count: number; readonly reason: string } {
+    const faults = this.#faults;
+    this.#faults = { count: 0, reason: '' };
+    return faults;
   }
 
   /** All flows. */
@@ -141,7 +153,7 @@ export class EngineNamespace {
   /** Forgets flows that ended and were told, and what of the others is of no use any more. */
   forget(nowNs: number): void {
     let beforeNs = nowNs - RETAIN_NS;
-    let ended = 0;
+    let ended = this.#faulty.size;
     for (const live of this.#live) {
       if (live === undefined) continue;
       beforeNs = Math.min(beforeNs, oldestOpenNs(live));
@@ -154,6 +166,8 @@ export class EngineNamespace {
     this.#forgotNs = nowNs;
     const keep = new Uint8Array(this.flowCount).fill(1);
     for (const live of this.#live) if (live !== undefined && isForgettable(live, nowNs)) this.#strike(keep, live.slot);
+    const { doubles } = this.#flows.table;
+    for (const slot of this.#faulty) if (nowNs - doubles[slot * SLOT_DOUBLES + D_LAST]! > LINGER_NS) this.#strike(keep, slot);
     this.#renumber(keep);
   }
 
@@ -211,6 +225,18 @@ export class EngineNamespace {
     this.#judgedAllNs = nowNs;
     this.#version = this.world.version;
     return true;
+  }
+
+  /** A flow that makes a judge fail is left out from then on, so that the others are told. */
+  #tryJudge(slot: number, live: LiveFlow | undefined): LiveFlow | undefined {
+    try {
+      return this.#judge(slot, live);
+    } catch (error) {
+      this.#faulty.add(slot);
+      this.#live[slot] = undefined;
+      this.#faults = { count: this.#faults.count + 1, reason: error instanceof Error ? error.message : String(error) };
+      return undefined;
+    }
   }
 
   #judge(slot: number, live: LiveFlow | undefined): LiveFlow {
@@ -273,6 +299,7 @@ export class EngineNamespace {
       live[slot] = flow;
     }
     this.#live = live;
+    this.#faulty = new Set([...this.#faulty].flatMap((slot) => (moved[slot] === -1 ? [] : moved[slot]!)));
   }
 }
 

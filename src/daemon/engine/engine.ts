@@ -17,7 +17,7 @@ import { Tally } from '../../record/tally.ts';
 import { EngineNamespace, type WatchedWorld } from './engine-namespace.ts';
 import { FindingTeller } from './finding-teller.ts';
 import { FlowTeller } from './flow-teller.ts';
-import type { LiveFlow } from './live-flow.ts';
+import { giveUpPaths, type LiveFlow } from './live-flow.ts';
 import { PathTeller } from './path-teller.ts';
 
 export interface EngineOptions {
@@ -43,6 +43,7 @@ const FLOWS_MAX = 262_144;
 /** Joining is the larger part of the work: every second tick. */
 const PATHS_EVERY_NS = 450e6;
 const FINDINGS_EVERY_NS = 2e9;
+const FAILURES_MAX = 3;
 
 export class Engine {
   readonly #options: EngineOptions;
@@ -54,6 +55,8 @@ export class Engine {
   readonly #paths: PathTeller;
   readonly #findings: FindingTeller;
   readonly #flows: FlowTeller;
+  /** Times in a row that joining failed. */
+  #failures = 0;
   #finishing = false;
   /** Paths and findings of a tick: they follow the flows that they name. */
   #behind: AnyRecord[] = [];
@@ -134,19 +137,15 @@ export class Engine {
     for (const namespace of namespaces) {
       this.#told(namespace, nowNs);
       namespace.look(nowNs);
+      this.#toldFaults(namespace, nowNs);
     }
     if (all || nowNs - this.#joinedNs >= PATHS_EVERY_NS || namespaces.some(({ closing }) => closing)) {
       this.#joinedNs = nowNs;
-      this.#tellPaths(namespaces, nowNs, all);
+      this.#tryPaths(namespaces, nowNs, all);
     }
     if (all || nowNs - this.#foundNs >= FINDINGS_EVERY_NS) {
       this.#foundNs = nowNs;
-      const { base } = this.#options;
-      this.#findings.look(
-        namespaces.map((namespace) => ({ world: namespace.world, base, flows: [...namespace.flows()] })),
-        nowNs,
-        all,
-      );
+      this.#tryFindings(namespaces, nowNs, all);
     }
     for (const namespace of namespaces) for (const live of namespace.flows()) this.#flows.tell(live, nowNs, all);
     for (const record of this.#behind) this.#write(record);
@@ -155,6 +154,37 @@ export class Engine {
       if (namespace.closing) this.#drop(namespace);
       else namespace.forget(nowNs);
     }
+  }
+
+  /** What makes joining fail again and again is told without its paths, so that the rest goes on. */
+  #tryPaths(namespaces: readonly EngineNamespace[], nowNs: number, all: boolean): void {
+    try {
+      this.#tellPaths(namespaces, nowNs, all);
+      this.#failures = 0;
+    } catch (error) {
+      if (++this.#failures < FAILURES_MAX && !all) return;
+      this.#failures = 0;
+      let count = 0;
+      for (const namespace of namespaces) count += giveUpPaths(namespace.active(nowNs));
+      this.#fail(count, `Cannot join ${count} flows to paths: ${textOf(error)}`, nowNs);
+    }
+  }
+
+  #tryFindings(namespaces: readonly EngineNamespace[], nowNs: number, all: boolean): void {
+    const { base } = this.#options;
+    try {
+      this.#findings.look(
+        namespaces.map((namespace) => ({ world: namespace.world, base, flows: [...namespace.flows()] })),
+        nowNs,
+        all,
+      );
+    } catch (error) {
+      this.#fail(1, `Cannot look for what is wrong: ${textOf(error)}`, nowNs);
+    }
+  }
+
+  #fail(count: number, detail: string, nowNs: number): void {
+    this.lose({ source: 'engine', count, exact: true, atNs: nowNs, detail }, { node: this.#options.node });
   }
 
   #tellPaths(namespaces: readonly EngineNamespace[], nowNs: number, all: boolean): void {
@@ -188,6 +218,13 @@ export class Engine {
     }
   }
 
+  #toldFaults(namespace: EngineNamespace, nowNs: number): void {
+    const { count, reason } = namespace.takeFaults();
+    if (count === 0) return;
+    const detail = `Cannot judge ${count} flows: ${reason}`;
+    this.lose({ source: 'engine', count, exact: true, atNs: nowNs, detail }, { node: this.#options.node, netns: namespace.world.netns });
+  }
+
   /** Waits for the last of its flows: what other namespaces saw of them may take a moment more. */
   #drop(namespace: EngineNamespace): void {
     for (const live of namespace.flows()) if (live.told !== 'close') return;
@@ -195,4 +232,8 @@ export class Engine {
     this.#gone.bytes += namespace.bytes;
     this.#namespaces.delete(namespace);
   }
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

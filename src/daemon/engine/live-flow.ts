@@ -161,3 +161,15 @@ export function signatureOf({ subject: { record }, findings }: LiveFlow): string
     findings.size,
   ].join('\n');
 }
+
+/** Their paths will not be told. @returns how many had some to tell */
+export function giveUpPaths(flows: readonly LiveFlow[]): number {
+  let count = 0;
+  for (const live of flows) {
+    if (awaitsPath(live)) count++;
+    live.pathTold = true;
+    live.mayGoOn.clear();
+    for (const exchange of live.subject.tracker?.exchanges ?? []) exchange.told = exchange.settled = true;
+  }
+  return count;
+}
