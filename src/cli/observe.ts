@@ -5,11 +5,10 @@ import type { ExitCode } from './exit-code.ts';
 import { UsageError } from './failure.ts';
 import { addFileOptions, namedFiles } from './file-options.ts';
 import { addFilterOptions, type GivenFilters, parseLimits } from './filter-options.ts';
-import { observe } from './observe-run.ts';
+import { type Observation, observe } from './observe-run.ts';
 import { podLabels } from './pod-labels.ts';
 import { addRecordOptions, formatHelp, parseRecordOptions, type RecordOutputOptions } from './record-output.ts';
-import { expandServers } from './server-hosts.ts';
-import { addServersOptions, parseServers, type ServersOptions } from './server-options.ts';
+import { addDaemonsOptions, type OpenServers, type OpenServersOptions, openServers } from './servers.ts';
 
 const EXAMPLES = `
 Examples:
@@ -18,6 +17,7 @@ Examples:
   sidetrace observe -f --http-status 5+ -o compact
   sidetrace observe --since 5m --not --leg probe -o json
   sidetrace observe -f --server wss://node-a:4280 --server wss://node-b:4280    paths over both nodes in one
+  sidetrace observe -f -P --kube-namespace sidetrace       all daemons of a cluster, through its API server
 
 With one daemon, filters are answered there; with several, here, when paths over nodes are complete.
 Exit codes: 0 complete, 1 usage, 3 a daemon could not be asked, 4 complete but something was lost, 130 interrupted.`;
@@ -27,7 +27,7 @@ const LAST_DEFAULT = 20;
 const WINDOW_DEFAULT = '1s';
 const WAIT_DEFAULT = '2s';
 
-interface ObserveOptions extends RecordOutputOptions, ServersOptions {
+interface ObserveOptions extends RecordOutputOptions, OpenServersOptions {
   readonly follow?: true;
   readonly join: boolean;
   readonly window: string;
@@ -36,7 +36,7 @@ interface ObserveOptions extends RecordOutputOptions, ServersOptions {
 }
 
 export const describeObserve: Describe = (command, finish) => {
-  addServersOptions(command);
+  addDaemonsOptions(command);
   addRecordOptions(command);
   const limit = (flags: string, summary: string): void => {
     command.addOption(command.createOption(flags, summary).helpGroup('Limits:'));
@@ -71,7 +71,25 @@ async function observeCommand(options: ObserveOptions, given: GivenFilters, name
   if (follow && first !== undefined) throw new UsageError('Cannot give --first and --follow together: one of them is wanted');
   if (follow && format.name === 'table')
     throw new UsageError('Cannot write the format "table" with --follow: its columns are measured, "-o compact" is wanted');
-  const servers = await expandServers(parseServers(options));
+  const [windowMs, waitMs] = [milliseconds('--window', options.window), milliseconds('--wait', options.wait)];
+  const opened = await openServers(options);
+  try {
+    return await observe(observationOf(options, given, named, opened, { format, first, last, follow, windowMs, waitMs }));
+  } finally {
+    opened.close();
+  }
+}
+
+type Parsed = Pick<Observation, 'format' | 'first' | 'last' | 'follow' | 'windowMs' | 'waitMs'>;
+
+/** @throws {UsageError} for what makes no sense with these daemons */
+function observationOf(
+  options: ObserveOptions,
+  given: GivenFilters,
+  named: { readonly [key: string]: unknown },
+  { servers }: OpenServers,
+  { format, first, last, follow, windowMs, waitMs }: Parsed,
+): Observation {
   const files = namedFiles(named);
   const join = options.join && servers.length > 1;
   const byLabel = given.specs.some(({ name }) => name === 'label' || name.endsWith('-label'));
@@ -80,7 +98,7 @@ async function observeCommand(options: ObserveOptions, given: GivenFilters, name
       'Cannot filter by labels with several daemons: "--pods FILE" is wanted, or --no-join, and each daemon answers for its own',
     );
   const past = last !== undefined || first !== undefined || options.since !== undefined || options.until !== undefined;
-  return await observe({
+  return {
     servers,
     format,
     output: options,
@@ -92,11 +110,11 @@ async function observeCommand(options: ObserveOptions, given: GivenFilters, name
     since: options.since,
     until: options.until,
     join,
-    windowMs: milliseconds('--window', options.window),
-    waitMs: milliseconds('--wait', options.wait),
+    windowMs,
+    waitMs,
     quiet: options.quiet ?? false,
     labelsOf: podLabels({ captures: [], files }),
-  });
+  };
 }
 
 /** Names that users of hubble type. */

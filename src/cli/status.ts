@@ -7,7 +7,8 @@ import { askDaemon, readAll } from './daemon-http.ts';
 import { addDestinationOptions, type DestinationOptions, openDestination } from './destination.ts';
 import { COMPLETE, type ExitCode, LOST, REFUSED } from './exit-code.ts';
 import { complain } from './failure.ts';
-import { addServersOptions, parseServers, type Server, type ServersOptions } from './server-options.ts';
+import type { Server } from './server-options.ts';
+import { addDaemonsOptions, type OpenServersOptions, openServers } from './servers.ts';
 import { isTroubled, statusText } from './status-text.ts';
 
 const EXAMPLES = `
@@ -21,7 +22,7 @@ Exit codes: 0 all is well, 3 a daemon could not be asked, 4 something was lost, 
 /** A node with thousands of pods stays far below. */
 const BYTES_MAX = 64 * 1024 * 1024;
 
-interface StatusOptions extends DestinationOptions, ServersOptions {
+interface StatusOptions extends DestinationOptions, OpenServersOptions {
   readonly format: string;
 }
 
@@ -33,14 +34,15 @@ interface Asked {
 
 export const describeStatus: Describe = (command, finish) => {
   addDestinationOptions(command.option('-o, --format <FORMAT>', 'text or json', 'text'));
-  addServersOptions(command)
+  addDaemonsOptions(command)
     .addHelpText('after', EXAMPLES)
     .action(async (options: StatusOptions) => finish(await statusCommand(options)));
 };
 
 async function statusCommand(options: StatusOptions): Promise<ExitCode> {
   const format = answerFormat(options.format);
-  const asked = await Promise.all(parseServers(options).map(ask));
+  const opened = await openServers(options);
+  const asked = await Promise.all(opened.servers.map(ask)).finally(() => opened.close());
   const { writer, palette } = openDestination(options);
   if (format === 'json') writer.text(`${formatJson({ servers: asked }, 2)}\n`);
   else

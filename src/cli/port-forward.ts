@@ -1,0 +1,155 @@
+/**
+ * A way to a port of a pod through the API server, where nothing else leads there: a port of this machine for each pod, each connection to it a WebSocket to the pod's `portforward`.
+ *
+ * Subprotocol `v4.channel.k8s.io`: each message begins with the number of its channel, 0 for data and 1 for errors; the first of each channel holds the port as two bytes, little-endian.
+ * Source: k8s.io/kubelet pkg/cri/streaming/portforward/websocket.go, k8s.io/apimachinery pkg/util/httpstream/wsstream.
+ */
+import { readFileSync } from 'node:fs';
+import { type AddressInfo, createServer, type Server as NetServer, type Socket } from 'node:net';
+import { type ClientOptions, type RawData, WebSocket } from 'ws';
+import type { KubeCluster, Material } from '../daemon/kube/kubeconfig.ts';
+import { listOf, objectOf, textOf } from '../kube/fields.ts';
+import { complain, InputError } from './failure.ts';
+
+const PROTOCOL = 'v4.channel.k8s.io';
+const DATA = 0;
+const ERROR = 1;
+const OPEN_MS = 15_000;
+const MESSAGE_BYTES_MAX = 1024 * 1024;
+/** Bytes that may wait on the way to the API server before the local side is not read any more. */
+const AHEAD_BYTES = 1024 * 1024;
+const PODS_MAX = 256;
+
+export interface ForwardedPod {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** The pods of a list that run, in the order of the list. @param value a PodList */
+export function runningPods(value: unknown): ForwardedPod[] {
+  return listOf(objectOf(value).items, PODS_MAX).flatMap((item) => {
+    const { metadata, status } = objectOf(item);
+    const [namespace, name] = [textOf(objectOf(metadata).namespace), textOf(objectOf(metadata).name)];
+    const runs = textOf(objectOf(status).phase) === 'Running' && objectOf(metadata).deletionTimestamp === undefined;
+    return runs && namespace !== undefined && name !== undefined ? [{ namespace, name }] : [];
+  });
+}
+
+export class PortForward {
+  readonly #cluster: KubeCluster;
+  readonly #pod: ForwardedPod;
+  readonly #port: number;
+  readonly #server: NetServer;
+  readonly #open = new Set<WebSocket>();
+
+  /** @param port of the pod */
+  constructor(cluster: KubeCluster, pod: ForwardedPod, port: number) {
+    this.#cluster = cluster;
+    this.#pod = pod;
+    this.#port = port;
+    this.#server = createServer({ allowHalfOpen: false, pauseOnConnect: true }, (socket) => this.#forward(socket));
+  }
+
+  /** @returns the port of 127.0.0.1 that leads to the pod */
+  async listen(): Promise<number> {
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen({ host: '127.0.0.1', port: 0 }, resolve);
+    });
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  close(): void {
+    this.#server.close();
+    for (const socket of this.#open) socket.terminate();
+  }
+
+  #forward(local: Socket): void {
+    const { namespace, name } = this.#pod;
+    const place = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(name)}/portforward?ports=${this.#port}`;
+    let remote: WebSocket;
+    try {
+      remote = new WebSocket(`${this.#cluster.server.replace(/^http/, 'ws')}${place}`, PROTOCOL, connectionOf(this.#cluster));
+    } catch (error) {
+      this.#fail(local, error instanceof Error ? error.message : String(error));
+      return;
+    }
+    this.#open.add(remote);
+    local.on('error', () => remote.terminate());
+    local.on('close', () => remote.close());
+    remote.on('open', () => {
+      local.on('data', (bytes: Buffer) => {
+        remote.send(Buffer.concat([Buffer.of(DATA), bytes]), { binary: true }, () => {
+          if (remote.bufferedAmount <= AHEAD_BYTES) local.resume();
+        });
+        if (remote.bufferedAmount > AHEAD_BYTES) local.pause();
+      });
+      local.resume();
+    });
+    const begun = new Set<number>();
+    remote.on('message', (data: RawData) => {
+      const bytes = data as Buffer;
+      const channel = bytes[0];
+      if (channel !== DATA && channel !== ERROR) return;
+      const rest = bytes.subarray(1);
+      if (!begun.has(channel)) {
+        begun.add(channel);
+        if (rest.length !== 2 || rest.readUInt16LE(0) !== this.#port) {
+          this.#fail(
+            local,
+            `the port ${this.#port} is wanted at the beginning of channel ${channel}, ${rest.length} bytes of something else came`,
+          );
+          remote.terminate();
+        }
+        return;
+      }
+      if (channel === ERROR) this.#fail(local, rest.toString('utf8').slice(0, 500));
+      else if (!local.write(rest)) {
+        remote.pause();
+        local.once('drain', () => remote.resume());
+      }
+    });
+    remote.on('unexpected-response', (request, response) => {
+      this.#fail(local, `the API server answers ${response.statusCode}`);
+      response.destroy();
+      request.destroy();
+    });
+    remote.on('error', (error) => this.#fail(local, error.message));
+    remote.on('close', () => {
+      this.#open.delete(remote);
+      local.end();
+    });
+  }
+
+  #fail(local: Socket, reason: string): void {
+    if (local.destroyed) return;
+    complain(`Cannot reach port ${this.#port} of pod ${this.#pod.namespace}/${this.#pod.name} through ${this.#cluster.name}: ${reason}`);
+    local.destroy();
+  }
+}
+
+/** Read anew each time: tokens are renewed. */
+function connectionOf({ ca, serverName, insecure, token, certificate }: KubeCluster): ClientOptions {
+  return {
+    handshakeTimeout: OPEN_MS,
+    maxPayload: MESSAGE_BYTES_MAX,
+    perMessageDeflate: false,
+    followRedirects: false,
+    rejectUnauthorized: !insecure,
+    ...(ca === undefined ? {} : { ca: textOfMaterial(ca) }),
+    ...(serverName === undefined ? {} : { servername: serverName }),
+    ...(certificate === undefined ? {} : { cert: textOfMaterial(certificate.chain), key: textOfMaterial(certificate.key) }),
+    ...(token === undefined ? {} : { headers: { authorization: `Bearer ${textOfMaterial(token).trim()}` } }),
+  };
+}
+
+function textOfMaterial(material: Material): string {
+  if ('text' in material) return material.text;
+  try {
+    return readFileSync(material.file, 'utf8');
+  } catch (cause) {
+    throw new InputError(`Cannot read "${material.file}": the system says ${(cause as NodeJS.ErrnoException).code ?? String(cause)}`, {
+      cause,
+    });
+  }
+}
