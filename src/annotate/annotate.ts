@@ -11,7 +11,7 @@ import { parseServerName } from '../istio/cluster-name.ts';
 import type { TimeBase } from '../net/time.ts';
 import type { World } from '../world/world.ts';
 import { isEndpointOf, isNoEndpointOf } from './endpoints.ts';
-import { acceptConnection } from './envoy.ts';
+import { acceptConnection, epochMs } from './envoy.ts';
 import { namePeer } from './names.ts';
 import { type FileInterfaceNames, findPlace, interfaceName, isHalf, type Place } from './place.ts';
 import { listenerOfProxy, ownerOfProxy } from './proxy-owner.ts';
@@ -107,8 +107,9 @@ export function annotate(
   }
   const tls = describeTls(tracker, subject.connection);
   if (tls !== undefined) record.tls = tls;
-  namePeer(world.names, record.source, record.protocol);
-  namePeer(world.names, record.destination, record.protocol);
+  const begunMs = epochMs(base, oriented.firstNs);
+  namePeer(world.names, record.source, record.protocol, begunMs);
+  namePeer(world.names, record.destination, record.protocol, begunMs);
   return subject;
 }
 

@@ -3,11 +3,15 @@ import type { KubeNames } from '../kube/names.ts';
 import { nameOf } from '../kube/names.ts';
 import type { Peer } from '../record/record.ts';
 
-/** Adds names to one end. A service is named by its own address, and on a pod by the one service that its port serves. */
-export function namePeer(names: KubeNames, peer: Peer, protocol: string): void {
+/**
+ * Adds names to one end. A service is named by its own address, and on a pod by the one service that its port serves.
+ *
+ * @param atMs when the flow began, milliseconds of the Unix epoch: a pod that came later is not its end, though it may have the address by now
+ */
+export function namePeer(names: KubeNames, peer: Peer, protocol: string, atMs: number): void {
   const service = names.serviceByIp(peer.ip, peer.port, protocol);
   if (service !== undefined) peer.service = nameOf(service);
-  const pod = names.podByIp(peer.ip);
+  const pod = names.podByIp(peer.ip, atMs);
   if (pod === undefined) return;
   peer.pod = nameOf(pod);
   const workload = names.workloadOf(pod);

@@ -60,10 +60,15 @@ export class KubeNames {
       if (service.selector.size > 0 && !sliced.has(nameOf(service))) append(this.#selecting, service.namespace, service);
   }
 
-  /** The one live pod that has this address for itself. */
-  podByIp(ip: string): Pod | undefined {
+  /**
+   * The one live pod that has this address for itself.
+   *
+   * @param atMs milliseconds of the Unix epoch; a pod that its node took on only later did not have the address then
+   */
+  podByIp(ip: string, atMs?: number): Pod | undefined {
     const pod = this.#podByIp.get(canonicalIp(ip) ?? ip);
-    return pod === 'several' ? undefined : pod;
+    if (pod === 'several') return undefined;
+    return atMs !== undefined && pod?.startedMs !== undefined && pod.startedMs > atMs ? undefined : pod;
   }
 
   podByUid(uid: string): Pod | undefined {

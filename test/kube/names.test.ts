@@ -167,3 +167,16 @@ test('every pod of the reference bundles has its address, its workload and its s
   assert.deepEqual(served(known.servicesOfPod(reviews, 9080)), ['default/reviews']);
   assert.deepEqual(served(known.servicesOfPod(reviews, 9081)), []);
 });
+
+test('an address that a flow had before the pod that has it now was taken on names nobody', () => {
+  const startedMs = Date.UTC(2026, 0, 1);
+  const status = { podIP: '10.0.0.1', startTime: '2026-01-01T00:00:00Z' };
+  const { pods } = parseKubeObjects(
+    JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata: { name: 'a', namespace: 'n' }, status }),
+    'x',
+  );
+  const names = new KubeNames({ pods, services: [], endpointSlices: [] });
+  assert.equal(names.podByIp('10.0.0.1', startedMs - 1), undefined);
+  assert.equal(names.podByIp('10.0.0.1', startedMs)?.name, 'a');
+  assert.equal(names.podByIp('10.0.0.1')?.name, 'a');
+});
