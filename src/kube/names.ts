@@ -27,9 +27,9 @@ interface SlicePort {
 }
 
 export class KubeNames {
-  readonly pods: readonly Pod[];
-  readonly services: readonly Service[];
-  readonly endpointSlices: readonly EndpointSlice[];
+  #pods: readonly Pod[] = [];
+  #services: readonly Service[] = [];
+  #endpointSlices: readonly EndpointSlice[] = [];
   readonly #podByIp = new Map<string, Pod | 'several'>();
   readonly #podByUid = new Map<string, Pod>();
   readonly #podByName = new Map<string, Pod>();
@@ -42,21 +42,58 @@ export class KubeNames {
 
   /** Objects of the same namespace and name: the later one counts. */
   constructor(...parts: readonly KubeObjects[]) {
-    for (const { pods, services } of parts) {
-      for (const pod of pods) this.#podByName.set(nameOf(pod), pod);
-      for (const service of services) this.#serviceByName.set(nameOf(service), service);
-    }
+    const steps = this.#fill(parts);
+    while (steps.next().done !== true);
+  }
+
+  /** The same a little at a time: between two steps there may be other work. */
+  static *inSteps(...parts: readonly KubeObjects[]): Generator<void, KubeNames> {
+    const names = new KubeNames();
+    yield* names.#fill(parts);
+    return names;
+  }
+
+  get pods(): readonly Pod[] {
+    return this.#pods;
+  }
+
+  get services(): readonly Service[] {
+    return this.#services;
+  }
+
+  get endpointSlices(): readonly EndpointSlice[] {
+    return this.#endpointSlices;
+  }
+
+  *#fill(parts: readonly KubeObjects[]): Generator<void> {
     const slices = new Map<string, EndpointSlice>();
-    for (const { endpointSlices } of parts) for (const slice of endpointSlices) slices.set(nameOf(slice), slice);
-    this.pods = [...this.#podByName.values()];
-    this.services = [...this.#serviceByName.values()];
-    this.endpointSlices = [...slices.values()];
-    for (const pod of this.pods) this.#addPod(pod);
-    for (const service of this.services)
+    for (const { pods, services, endpointSlices } of parts) {
+      for (const pod of pods) {
+        this.#podByName.set(nameOf(pod), pod);
+        yield;
+      }
+      for (const service of services) this.#serviceByName.set(nameOf(service), service);
+      yield;
+      for (const slice of endpointSlices) slices.set(nameOf(slice), slice);
+      yield;
+    }
+    this.#pods = [...this.#podByName.values()];
+    this.#services = [...this.#serviceByName.values()];
+    this.#endpointSlices = [...slices.values()];
+    for (const pod of this.#pods) {
+      this.#addPod(pod);
+      yield;
+    }
+    for (const service of this.#services) {
       for (const ip of new Set([...service.clusterIps, ...service.externalIps])) append(this.#servicesByIp, ip, service);
+      yield;
+    }
     const sliced = new Set<string>();
-    for (const slice of slices.values()) this.#addSlice(slice, sliced);
-    for (const service of this.services)
+    for (const slice of slices.values()) {
+      this.#addSlice(slice, sliced);
+      yield;
+    }
+    for (const service of this.#services)
       if (service.selector.size > 0 && !sliced.has(nameOf(service))) append(this.#selecting, service.namespace, service);
   }
 

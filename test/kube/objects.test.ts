@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { KubeSyntaxError, parseKubeObjects } from '../../src/kube/objects.ts';
+import { KubeSyntaxError, parseKubeObjects, readKubeObject } from '../../src/kube/objects.ts';
 
 const pod = { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'a', namespace: 'shop' }, status: { podIP: '10.0.0.1' } };
 
@@ -158,4 +158,13 @@ test('property: any JSON in place of any field gives objects or is passed over',
     }),
     { seed: 20270, numRuns: 1000 },
   );
+});
+
+test('when a pod was taken on, and when its deletion was asked for: the end of its grace period less that period', () => {
+  const read = (metadata: object, status: object) => readKubeObject('Pod', { metadata: { name: 'p', ...metadata }, status });
+  const day = Date.UTC(2026, 0, 1);
+  const pod = read({ deletionTimestamp: '2026-01-01T00:01:00Z', deletionGracePeriodSeconds: 30 }, { startTime: '2026-01-01T00:00:00Z' });
+  assert.deepEqual([pod?.startedMs, pod?.deletedMs], [day, day + 30_000]);
+  assert.equal(read({ deletionTimestamp: '2026-01-01T00:01:00Z' }, {})?.deletedMs, day + 60_000);
+  assert.equal(read({ deletionTimestamp: 7 }, { startTime: 'soon' })?.startedMs, undefined);
 });

@@ -13,10 +13,10 @@ import type { JsonPart } from '../../envoy/json-part.ts';
 import { parseListeners } from '../../envoy/listener-status.ts';
 import type { LiveWorld } from '../../world/live.ts';
 import type { Log } from '../log.ts';
+import { Turns } from '../turns.ts';
 import { AdminClient, AdminError, type AdminHead, type AdminTimes } from './admin-client.ts';
 import { nodeParts, type SharedParts } from './shared-parts.ts';
 import { type AdminSlots, nodeLongAnswer } from './slots.ts';
-import { Turns } from './turns.ts';
 import { compareVersions, type EnvoyVersions, parseVersions, versionsPath } from './versions.ts';
 
 export interface EnvoyWatchOptions {

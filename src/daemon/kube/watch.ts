@@ -5,6 +5,7 @@
  */
 import { KubeNames } from '../../kube/names.ts';
 import { type EndpointSlice, type Pod, readKubeObject, type Service } from '../../kube/objects.ts';
+import { Turns } from '../turns.ts';
 import type { KubeApi } from './api.ts';
 import type { BackOff } from './back-off.ts';
 import { type KubeLog, ListWatch, type ListWatchState } from './list-watch.ts';
@@ -51,6 +52,9 @@ export class KubeWatch implements KubeSource {
   #own = new Map<string, OwnPod>();
   #names = new KubeNames();
   #timer: NodeJS.Timeout | undefined;
+  #building = false;
+  /** Did anything change while names were made? */
+  #again = false;
   #builtMs = Number.NEGATIVE_INFINITY;
   #tookMs = 0;
   #stopped = false;
@@ -156,22 +160,32 @@ export class KubeWatch implements KubeSource {
   }
 
   #changed(): void {
-    if (this.#timer !== undefined || this.#stopped) return;
+    this.#again = this.#building;
+    if (this.#timer !== undefined || this.#stopped || this.#building) return;
     const pause = Math.max(BETWEEN_MS, this.#tookMs / SHARE);
-    this.#timer = setTimeout(() => this.#build(), Math.max(FIRST_MS, this.#builtMs + pause - performance.now()));
+    this.#timer = setTimeout(() => void this.#build(), Math.max(FIRST_MS, this.#builtMs + pause - performance.now()));
   }
 
-  #build(): void {
-    this.#timer = undefined;
+  async #build(): Promise<void> {
     const beganMs = performance.now();
-    this.#names = new KubeNames({
+    const turns = new Turns();
+    const steps = KubeNames.inSteps({
       pods: withoutFormer(this.#pods.objects.values()),
       services: [...this.#services.objects.values()],
       endpointSlices: [...this.#slices.objects.values()],
     });
+    // What changes from here on is for the next time.
+    this.#timer = undefined;
+    this.#building = true;
+    let step = steps.next();
+    for (; step.done !== true; step = steps.next()) if (turns.over) await turns.rest();
+    this.#building = false;
+    if (this.#stopped) return;
+    this.#names = step.value;
     this.#builtMs = performance.now();
     this.#tookMs = this.#builtMs - beganMs;
     this.#listeners.tell();
+    if (this.#again) this.#changed();
   }
 }
 
