@@ -43,13 +43,39 @@ export interface ProxyLegs {
   readonly apps: readonly Subject[];
 }
 
+/**
+ * A transparent proxy sends on what the pod asked of itself with the pod's own address, and only a mark that packets do not show tells it from the application's own connection; but who passes
+ * on a client's certificate is the proxy.
+ */
+function isForOwnApplication(s: Subject): boolean {
+  return (
+    plays(s, 'unknown') &&
+    s.place.onLoopback &&
+    s.place.sourceIsOurs &&
+    s.place.destinationIsOurs &&
+    s.ports.captures &&
+    hasOnlyForwarded(s)
+  );
+}
+
+/** Does every request on it tell of a client that showed a certificate? Only an HTTP connection manager writes that. Source: Envoy forward_client_cert_details. */
+function hasOnlyForwarded({ tracker }: Subject): boolean {
+  const requests = tracker?.exchanges.flatMap(({ request }) => (request === undefined ? [] : [request])) ?? [];
+  return requests.length > 0 && requests.every(({ headers }) => findField(headers, 'x-forwarded-client-cert') !== undefined);
+}
+
 export function legsOf(subjects: readonly Subject[]): ProxyLegs {
   const tcp = subjects.filter(isTcp);
   const toProxy = tcp.filter((s) => plays(s, 'app-to-proxy'));
   const clients = tcp.filter((s) => plays(s, 'client-to-proxy'));
-  const upstreams = tcp.filter((s) => plays(s, 'proxy-to-upstream', 'unknown', 'hbone') && s.place.hook === 'OUTPUT');
+  const upstreams = tcp.filter(
+    (s) => plays(s, 'proxy-to-upstream', 'unknown', 'hbone') && s.place.hook === 'OUTPUT' && !isForOwnApplication(s),
+  );
   const apps = tcp.filter(
-    (s) => plays(s, 'proxy-to-app') || (plays(s, 'loopback') && s.ports.hasProxy && !s.ports.listening.has(s.translation.destination.port)),
+    (s) =>
+      plays(s, 'proxy-to-app') ||
+      (plays(s, 'loopback') && s.ports.hasProxy && !s.ports.listening.has(s.translation.destination.port)) ||
+      isForOwnApplication(s),
   );
   // A gateway sends what its clients ask for on to the outside; so does a sidecar that is asked for something else than its application.
   const gateway = clients.filter(
@@ -139,7 +165,7 @@ function inboundHops(downstreams: readonly Subject[], upstreams: readonly Subjec
 
 /**
  * Can only requests have come over this encrypted connection? So it is when all that went on to the application for its port meanwhile were requests, and each tells of a client
- * that showed a certificate: only an HTTP connection manager writes that. Source: Envoy forward_client_cert_details.
+ * that showed a certificate.
  */
 function onlyRequests(down: Subject, upstreams: readonly Subject[]): boolean {
   if (down.tracker?.protocol !== 'tls' || !down.flow.payloadToSource) return false;

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import type { FlowRecord, PathRecord } from '../../src/record/record.ts';
 import { MadeNamespace, makeRecording, sidecarRules, type Talk } from '../findings/made-recording.ts';
 import { recordsOf } from '../findings/replayed.ts';
+import { tlsRecord } from '../flow/tls-records.ts';
 
 const POD = '10.0.0.10';
 const PEER = '10.0.0.20';
@@ -79,4 +80,37 @@ test('where the proxy sends with the address of the client, that tells clients a
     pod.tcp({ at: 1.01, from: `10.0.0.2${i}:5000${i}`, to: `${POD}:80`, on: 'lo', isn: 5000 + i, talk: answer });
   }
   assert.deepEqual(joins(pod), ['/same 40001 > 50001 derived', '/same 40002 > 50002 derived']);
+});
+
+test("what a transparent proxy sends with the pod's own address is its own, if it tells of the client's certificate", () => {
+  const rules = `*mangle
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A PREROUTING -p tcp -m mark --mark 0x539 -j RETURN
+-A PREROUTING -i lo -p tcp -m mark ! --mark 0x53a -j RETURN
+-A PREROUTING -p tcp -j TPROXY --on-port 15006 --on-ip 0.0.0.0 --tproxy-mark 0x539/0xffffffff
+-A OUTPUT -o lo -p tcp -m mark --mark 0x539 -j RETURN
+-A OUTPUT ! -d 127.0.0.1/32 -o lo -p tcp -m owner --uid-owner 1337 -j MARK --set-xmark 0x53a/0xffffffff
+COMMIT
+`;
+  const encrypted: Talk = [
+    ['C', tlsRecord.clientHello('outbound_.80_._.shop.default.svc.cluster.local', ['istio'])],
+    ['S', Buffer.concat([tlsRecord.serverHello(true), tlsRecord.changeCipherSpec(), tlsRecord.data(900, true)])],
+    ['C', Buffer.concat([tlsRecord.changeCipherSpec(), tlsRecord.data(700, true)])],
+    0.01,
+    ['C', tlsRecord.data(200, true)],
+    0.08,
+    ['S', tlsRecord.data(200, true)],
+  ];
+  const pods = ['x-forwarded-client-cert: By=spiffe://a/ns/b/sa/c;URI=spiffe://a/ns/b/sa/c\r\n', ''].map((header) => {
+    const talk: Talk = [
+      ['C', `GET /self HTTP/1.1\r\nhost: shop\r\n${header}\r\n`],
+      0.02,
+      ['S', 'HTTP/1.1 200 Fine\r\ncontent-length: 0\r\n\r\n'],
+    ];
+    const pod = new MadeNamespace('default/shop', POD).file('iptables-save', rules);
+    pod.tcp({ at: 1, from: `${POD}:45000`, to: `${POD}:80`, on: 'lo', isn: 1000, talk: encrypted });
+    return pod.tcp({ at: 1.02, from: `${POD}:50000`, to: `${POD}:80`, on: 'lo', isn: 5000, talk });
+  });
+  assert.deepEqual(pods.map(joins), [['/self 45000 > 50000 derived'], []]);
 });
