@@ -1,6 +1,6 @@
 /** Subscribers that want the same: each record is judged once, and each message made once, for all of them. */
 import type { Batch } from './batch.ts';
-import type { Knowledge } from './judge.ts';
+import { HELD_MAX, type Knowledge } from './judge.ts';
 import type { Selection } from './selection.ts';
 import { Selector } from './selector.ts';
 import type { Subscriber } from './subscriber.ts';
@@ -18,8 +18,9 @@ export class Group {
   #spent = 0;
   #busySeconds = 0;
 
-  constructor(selection: Selection, knowledge: Knowledge, covered: number, clock: () => number) {
-    this.key = selection.key;
+  /** @param key of those who join; others have the same selection, but are somewhere else */
+  constructor(key: string, selection: Selection, knowledge: Knowledge, covered: number, clock: () => number) {
+    this.key = key;
     this.#clock = clock;
     this.selector = new Selector(selection, knowledge, covered, (message) => {
       for (const member of this.members) member.offer(message);
@@ -27,26 +28,27 @@ export class Group {
   }
 
   take(batch: Batch): void {
-    const begun = performance.now();
     this.selector.judge.feed(batch, 0, this.#clock());
-    this.#spent += performance.now() - begun;
   }
 
   advance(): void {
-    if (this.selector.judge.holds) this.selector.judge.advance(this.#clock());
+    if (this.selector.judge.held > 0) this.selector.judge.advance(this.#clock());
   }
 
-  /** Adds one who has been given everything up to `covered` (a place between ours and the newest record, or before ours). */
-  join(subscriber: Subscriber, covered: number): void {
+  /** Adds one who has been given everything up to `covered`. @returns false when we are somewhere else: it needs a group of its own */
+  join(subscriber: Subscriber, covered: number): boolean {
     if (covered > this.selector.covered) this.selector.judge.advance(this.#clock(), covered);
+    if (covered !== this.selector.covered) return false;
     this.selector.forget();
     this.members.add(subscriber);
+    return true;
   }
 
   /** Once a second. @returns whether the filters take more time than they may */
   isTooExpensive(): boolean {
-    this.#busySeconds = this.#spent > BUSY_MS ? this.#busySeconds + 1 : 0;
-    this.#spent = 0;
-    return this.#busySeconds >= BUSY_SECONDS;
+    const { spent, held } = this.selector.judge;
+    this.#busySeconds = spent - this.#spent > BUSY_MS ? this.#busySeconds + 1 : 0;
+    this.#spent = spent;
+    return this.#busySeconds >= BUSY_SECONDS || held > 2 * HELD_MAX;
   }
 }

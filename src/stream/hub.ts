@@ -8,13 +8,14 @@ import type { AnyRecord, LostRecord, TotalRecord } from '../record/record.ts';
 import type { Batch } from './batch.ts';
 import { BatchEncoder, ROW_BYTES_MAX } from './encoder.ts';
 import { Group } from './group.ts';
-import { HELD_MAX, type Judge, type Knowledge } from './judge.ts';
+import { HELD_MAX, type Knowledge } from './judge.ts';
 import { Outgoing } from './outgoing.ts';
 import { closeCodes, type HelloMessage, helloFields, protocolVersion, type SubscribeMessage } from './protocol.ts';
 import { RecordIndex } from './record-index.ts';
 import { Replay, type ReplayStart } from './replay.ts';
 import { Ring } from './ring.ts';
 import { parseSelection, type Selection, SubscribeError } from './selection.ts';
+import type { Selector } from './selector.ts';
 import type { Subscriber } from './subscriber.ts';
 
 export interface HubOptions {
@@ -38,9 +39,11 @@ export interface HubOptions {
 }
 
 /** How many bring the past to their subscribers at once; others wait. */
-const REPLAYS_MAX = 8;
+const REPLAYS_MAX = 4;
 /** How long records themselves are kept beside their encoded form, beyond what filters wait. */
 const FRESH_BATCHES = 64;
+/** What may go into the filters of one replay. */
+const REPLAY_SPENT_MS = 10_000;
 const STATUS_MS = 10_000;
 const own = ['context', 'filter', 'follow', 'last', 'resume', 'since', 'types', 'until'];
 
@@ -266,12 +269,17 @@ export class Hub {
   #caughtUp(member: Member): void {
     const { subscriber, live } = member;
     const { selector } = member.replay!;
-    this.#endReplay(member);
     if (!member.follow) {
       selector.judge.advance(this.clock(), this.#ring.newest);
+      if (selector.judge.held > 0) {
+        member.replay!.again();
+        return;
+      }
+      this.#endReplay(member);
       subscriber.end(closeCodes.done, 'end');
       return;
     }
+    this.#endReplay(member);
     if (live.all) this.#all.add(subscriber);
     else {
       member.group = this.#join(subscriber, live, selector);
@@ -280,22 +288,20 @@ export class Hub {
   }
 
   /** From here on it gets what comes together with all who want the same. */
-  #join(subscriber: Subscriber, live: Selection, { covered, judge }: { readonly covered: number; readonly judge: Judge }): Group {
+  #join(subscriber: Subscriber, live: Selection, selector: Selector): Group {
+    const { covered, judge } = selector;
     const known = this.#groups.get(live.key);
     if (known !== undefined) {
-      let at = covered;
-      if (at < known.selector.covered) {
-        judge.advance(this.clock(), known.selector.covered);
-        at = known.selector.covered;
-      }
-      known.join(subscriber, at);
-      return known;
+      if (covered < known.selector.covered) judge.advance(this.clock(), known.selector.covered);
+      if (known.join(subscriber, selector.covered)) return known;
     }
-    const group = new Group(live, this.#knowledge, covered, () => this.clock());
-    this.#groups.set(live.key, group);
+    const { covered: at } = selector;
+    const key = known === undefined ? live.key : `${live.key} ${subscriber.options.id}`;
+    const group = new Group(key, live, this.#knowledge, at, () => this.clock());
+    this.#groups.set(key, group);
     group.members.add(subscriber);
     // What the judge of the past still waits with.
-    for (let seq = covered + 1; ; ) {
+    for (let seq = at + 1; ; ) {
       const batch = this.#ring.find(seq);
       if (batch === undefined) return group;
       group.selector.judge.feed(batch, seq - batch.seq, this.clock());
@@ -335,7 +341,10 @@ export class Hub {
     const now = this.clock();
     if (now - this.#sweptAt < 1000) return;
     this.#sweptAt = now;
-    for (const group of this.#groups.values()) if (group.isTooExpensive()) this.#endExpensive(group);
+    for (const group of this.#groups.values())
+      if (group.isTooExpensive()) this.#endExpensive([...this.#members.values()].filter((member) => member.group === group));
+    for (const replay of this.#replays)
+      if (replay.selector.judge.spent > REPLAY_SPENT_MS) this.#endExpensive([this.#members.get(replay.subscriber)!]);
     const time = this.timeText();
     for (const member of this.#members.values()) this.#look(member, now, time);
   }
@@ -360,9 +369,9 @@ export class Hub {
     }
   }
 
-  #endExpensive(group: Group): void {
+  #endExpensive(members: readonly Member[]): void {
     const text = 'Cannot go on with these filters: they take more time for each record than a node has for them; simpler ones are wanted';
-    for (const member of [...this.#members.values()].filter((one) => one.group === group)) {
+    for (const member of members) {
       this.#leave(member);
       member.subscriber.end(closeCodes.tooExpensive, 'too-expensive', { error: { code: 'too-expensive', text } });
     }
@@ -401,16 +410,17 @@ export class Hub {
     clearInterval(this.#tick);
     for (const group of this.#groups.values()) group.selector.judge.advance(this.clock(), this.#ring.newest);
     for (const member of [...this.#members.values()]) {
-      if (member.replay !== undefined) this.#missRest(member.subscriber, member.replay);
+      if (member.replay !== undefined) this.#missRest(member.subscriber, member.replay.selector);
+      else if (member.group !== undefined) this.#missRest(member.subscriber, member.group.selector);
       this.#leave(member);
       member.subscriber.end(closeCodes.goingAway, 'shutdown', totals === undefined ? {} : { totals });
     }
   }
 
-  /** The daemon ends before the past has been sent. */
-  #missRest(subscriber: Subscriber, { selector }: Replay): void {
+  /** The daemon ends before everything could be looked at. */
+  #missRest(subscriber: Subscriber, { covered, selection }: Selector): void {
     const { newest } = this.#ring;
-    const detail = 'The daemon ended before all that was kept could be sent';
-    subscriber.miss(newest - selector.covered, newest, selector.selection.all, 'subscriber_queue', detail);
+    const detail = 'The daemon ended before all that was kept could be looked at';
+    if (covered < newest) subscriber.miss(newest - covered, newest, selection.all, 'subscriber_queue', detail);
   }
 }

@@ -3,7 +3,7 @@
  *
  * A flow passes on its own, or with one of its paths; a path passes with one of its flows; a finding with one of its flows or paths; losses and totals always.
  * What is not known yet is waited for, and everything behind it: with filters that look at paths each record waits `holdMs`; else only a path does whose flows have not come.
- * Never longer, and never more than {@link HELD_MAX} records: then it is judged by what is known.
+ * Never longer, and never more than {@link HELD_MAX} records: then it is judged by what is known. One call works for {@link SLICE_MS} at most; what is left waits for the next.
  */
 import type { FilterContext } from '../output/filter/filter.ts';
 import type { AnyRecord, FindingRecord, FlowRecord, PathRecord } from '../record/record.ts';
@@ -12,6 +12,7 @@ import type { RecordIndex } from './record-index.ts';
 import type { Selection } from './selection.ts';
 
 export const HELD_MAX = 20_000;
+export const SLICE_MS = 10;
 
 /** Takes which rows of a batch pass, and up to which record everything has been judged. */
 export type Judged = (batch: Batch, rows: readonly number[], last: number) => void;
@@ -42,9 +43,13 @@ export class Judge {
     this.#context = { labelsOf: (pod) => knowledge.labelsOf(pod), findingsOf: (rule) => knowledge.index.findingsOf(rule) };
   }
 
-  get holds(): boolean {
-    return this.#held.length > 0;
+  /** Records that have not been judged yet. */
+  get held(): number {
+    return this.#heldRows;
   }
+
+  /** Milliseconds that went into judging so far. */
+  spent = 0;
 
   /** Takes the rows of a batch from one on. What can be judged at `now` (the clock of the batches) is. */
   feed(batch: Batch, from: number, now: number): void {
@@ -53,18 +58,23 @@ export class Judge {
     this.advance(now);
   }
 
-  /** Judges what has waited long enough, and everything up to `force`. */
-  advance(now: number, force = 0): void {
+  /** Judges what has waited long enough, and everything up to `force`. @returns whether it got through it in its time */
+  advance(now: number, force = 0): boolean {
+    const begun = performance.now();
+    const end = begun + SLICE_MS;
     let done = 0;
     for (const held of this.#held) {
-      if (!this.#judgeRows(held, now, force)) break;
+      if (!this.#judgeRows(held, now, force, end)) break;
       done++;
     }
     if (done > 0) this.#held = this.#held.slice(done);
+    const over = performance.now();
+    this.spent += over - begun;
+    return over < end;
   }
 
   /** @returns whether the whole batch has been judged */
-  #judgeRows(held: Held, now: number, force: number): boolean {
+  #judgeRows(held: Held, now: number, force: number, end: number): boolean {
     const { batch } = held;
     const rows: number[] = [];
     const from = held.next;
@@ -77,6 +87,8 @@ export class Judge {
         rows.push(at);
         continue;
       }
+      // Whoever comes late still gets one through.
+      if (at > from && performance.now() >= end) break;
       const record = batch.record(at);
       if (!due && batch.seq + at > force && this.#heldRows - (at - from) <= HELD_MAX && this.#waits(record)) break;
       if (this.#passes(record)) rows.push(at);

@@ -116,6 +116,8 @@ export const bounds = {
   /** Bytes of a message from the client. */
   message: 64 * 1024,
   filters: 64,
+  /** Filters with a pattern: the only ones that cost more than a glance. */
+  patterns: 4,
   /** Characters of all names and values of filters. */
   filterText: 4096,
   last: 100_000,

@@ -3,7 +3,7 @@
  * What the ring lets go before the subscriber came to it is told as lost.
  */
 import type { AnyRecord } from '../record/record.ts';
-import { Judge, type Knowledge } from './judge.ts';
+import { Judge, type Knowledge, SLICE_MS } from './judge.ts';
 import type { Ring } from './ring.ts';
 import type { Selection } from './selection.ts';
 import { Selector } from './selector.ts';
@@ -63,19 +63,33 @@ export class Replay {
     this.subscriber.onRoom = undefined;
   }
 
-  #schedule(): void {
+  /** Judging was not done in its time: goes on in a moment. */
+  again(): void {
+    this.#schedule(SLICE_MS);
+  }
+
+  /** @param restMs leaves the event loop to others for so long */
+  #schedule(restMs = 0): void {
     if (this.#scheduled || this.#stopped) return;
     this.#scheduled = true;
-    setImmediate(() => {
+    const go = (): void => {
       this.#scheduled = false;
       if (!this.#stopped && !this.subscriber.ended) this.#step();
-    });
+    };
+    if (restMs === 0) setImmediate(go);
+    else setTimeout(go, restMs);
   }
 
   #step(): void {
     let rows = 0;
+    const { judge } = this.selector;
+    const begun = performance.now();
     while (rows < SLICE_ROWS) {
       if (this.subscriber.queuedBytes > AHEAD_BYTES) return;
+      if (performance.now() - begun >= SLICE_MS || (judge.held > SLICE_ROWS && !judge.advance(this.#clock()))) {
+        this.#schedule(SLICE_MS);
+        return;
+      }
       this.#skipGone();
       const batch = this.#ring.find(this.#cursor);
       if (batch === undefined) {
@@ -85,7 +99,7 @@ export class Replay {
       const from = this.#cursor - batch.seq;
       this.#cursor = batch.last + 1;
       rows += batch.length - from;
-      this.selector.judge.feed(batch, from, this.#clock());
+      judge.feed(batch, from, this.#clock());
     }
     this.#schedule();
   }
@@ -119,10 +133,13 @@ export class Replay {
         judge.feed(batch, Math.max(0, at - batch.seq), Number.POSITIVE_INFINITY);
         at = batch.last + 1;
         rows += batch.length;
-        if (rows < SLICE_ROWS) continue;
-        rows = 0;
-        await new Promise((resolve) => setImmediate(resolve));
-        if (this.#stopped || this.subscriber.ended) return;
+        while (judge.held > 0 || rows >= SLICE_ROWS) {
+          rows = 0;
+          this.selector.judge.spent = judge.spent;
+          await new Promise((resolve) => setTimeout(resolve, judge.held > 0 ? SLICE_MS : 0));
+          if (this.#stopped || this.subscriber.ended) return;
+          judge.advance(Number.POSITIVE_INFINITY);
+        }
       }
     }
     const end = this.#ring.newest + 1;

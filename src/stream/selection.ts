@@ -30,6 +30,9 @@ export function parseFilters(specs: readonly FilterSpec[]): FilterSet {
   if (specs.length > bounds.filters) throw new SubscribeError(`Cannot use ${specs.length} filters: at most ${bounds.filters} are taken`);
   if (length > bounds.filterText)
     throw new SubscribeError(`Cannot use filters of ${length} characters: at most ${bounds.filterText} are taken in all`);
+  const patterns = specs.filter(({ name }) => name === 'http-path' || name === 'http-url').length;
+  if (patterns > bounds.patterns)
+    throw new SubscribeError(`Cannot use ${patterns} filters with patterns: at most ${bounds.patterns} are taken`);
   const set = new FilterSet();
   specs.forEach(({ name, value = '', negated = false }, i) => {
     const filter = byName.get(name);

@@ -5,7 +5,7 @@ import { type Filter, FilterError, globTest } from './filter.ts';
 
 /** Time to match is bounded by characters times the size of the compiled pattern: patterns may come from strangers. */
 const PATTERN_MAX = 1000;
-const SIZE_MAX = 2000;
+const SIZE_MAX = 500;
 const TRIED_MAX = 8192;
 
 function parsePattern(value: string): (text: string) => boolean {
