@@ -14,6 +14,7 @@ import { listener } from './configs.ts';
 import { Random } from './random.ts';
 
 const cluster = (name: string) => ({ name, type: 'EDS' });
+const mutations = Number(process.env.SIDETRACE_FUZZ ?? 20_000);
 const readAt = '2026-11-23T06:00:00Z';
 const folder = mkdtempSync(join(tmpdir(), 'sidetrace-dumps-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -234,7 +235,7 @@ test('any text ends in a configuration or an EnvoyConfigError, the same however 
 test('mutated dumps: what reads is read, what does not is an EnvoyConfigError; nothing is read that is refused in one piece as no dump', () => {
   const random = new Random(11);
   const good = new TextEncoder().encode(JSON.stringify(small));
-  for (let i = 0; i < 20_000; i++) {
+  for (let i = 0; i < mutations; i++) {
     const bytes = good.slice();
     for (let n = 0; n < 1 + random.next() * 4; n++) bytes[random.below(bytes.length)] = random.below(256);
     try {
