@@ -1,4 +1,5 @@
 /** One path record from the parts that several nodes saw: legs, joins, decisions and times put one behind the other. Pure. */
+import { CANDIDATES_MAX } from '../path/http-hops.ts';
 import type { Evidence, PathJoin, PathLeg, PathRecord, RequestRecord } from '../record/record.ts';
 
 /** A flow seen elsewhere that is the same connection as the first or the last leg. */
@@ -27,9 +28,6 @@ export interface Composition {
   /** Flows on which it may have gone on from there. */
   readonly candidates?: readonly string[];
 }
-
-/** Candidates named in one join. */
-const CANDIDATES_MAX = 8;
 
 export function composePath({ id, event, parts, links, before, after, candidates = [] }: Composition): PathRecord {
   const head = parts[0]!;

@@ -8,6 +8,7 @@
  * A part waits for its others a bounded time, then goes as far as it is known. Everything else passes as it comes. Times of waiting are the caller's clock, times in records are the nodes'.
  */
 import { parseTimeNs, type TimeBase } from '../net/time.ts';
+import { CANDIDATES_MAX } from '../path/http-hops.ts';
 import { normalisePath } from '../path/request-path.ts';
 import type { AnyRecord, FlowRecord, Leg, LostRecord, PathRecord } from '../record/record.ts';
 import { ClockOffsets } from './clock-offset.ts';
@@ -27,7 +28,7 @@ const LOSSES_MAX = 1_024;
 /** Where it is known that more may come, a part waits so many times longer: a node that is busy tells late. */
 const PATIENCE = 3;
 /** Paths of one connection that are remembered as candidates. */
-const ALONE_MAX = 16;
+const ALONE_MAX = 64;
 
 interface Part {
   path: PathRecord;
@@ -85,6 +86,8 @@ export class PathJoiner {
   readonly #patient = new DueQueue<Part>();
   readonly #outs = new RecentMap<string, Ends>(FLOWS_MAX);
   readonly #ins = new RecentMap<string, Ends>(FLOWS_MAX);
+  /** Of a connection that came in: the flows on which what came with it may have gone on, and no more is known of which. */
+  readonly #mayGoOn = new RecentMap<string, Set<string>>(FLOWS_MAX);
   /** When a flow was first heard of: nobody waits for ever for its other end. */
   readonly #heardMs = new RecentMap<string, number>(FLOWS_MAX);
   /** Of parts that were told for good: what was told. */
@@ -192,6 +195,7 @@ export class PathJoiner {
       part.path = path;
       this.#register(part, before);
     }
+    this.#noteOpen(path);
     part.fresh = true;
     part.deadlineMs = nowMs + this.#waitMs;
     this.#waiting.put(part, part.deadlineMs);
@@ -201,6 +205,19 @@ export class PathJoiner {
     if (arriver?.way === 'arrives' && arriver.other !== undefined && part.previous === undefined)
       this.#meet(arriver.other, undefined, part);
     this.#tellIfWhole(part, nowMs);
+  }
+
+  /** A request that was read behind a proxy, of which it is not known on which connection it came in. */
+  #noteOpen({ legs, joins }: PathRecord): void {
+    const [first] = legs;
+    for (const { from, to, candidates } of joins) {
+      if (first === undefined || from !== 0 || to !== 0 || candidates === undefined || !first.roles.includes('proxy-to-app')) continue;
+      for (const flow of candidates) {
+        const on = this.#mayGoOn.get(flow) ?? new Set();
+        if (on.size < CANDIDATES_MAX) on.add(first.flow);
+        this.#mayGoOn.set(flow, on);
+      }
+    }
   }
 
   /** There are too many parts: this one goes as it is. */
@@ -421,7 +438,7 @@ export class PathJoiner {
   /** The flows on which a request may have gone on that ends on the connection `arrived`. */
   #candidates(out: Part, arrived: ConnectionView): string[] {
     if (out.path.of !== 'request' || arrived.other === undefined) return [];
-    const flows = new Set<string>();
+    const flows = new Set<string>(this.#mayGoOn.get(arrived.id) ?? []);
     const ins = this.#ins.get(arrived.id);
     for (const path of [...(ins?.alone ?? []), ...[...(ins?.open ?? [])].map((into) => into.path)]) {
       const on = path.legs[1]?.flow;

@@ -5,9 +5,12 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { AnyRecord, LostRecord, PathRecord } from '../../src/record/record.ts';
+import { CertificateAuthenticator } from '../../src/stream/certificate-authenticator.ts';
 import { StreamServer } from '../../src/stream/server.ts';
+import { TokenFileAuthenticator } from '../../src/stream/token-file.ts';
 import { watch } from '../daemon/engine/watched-recording.ts';
 import { shape } from '../relay/halves.ts';
+import { hasOpenssl, makeCa, makeCertificate } from '../stream/certificates.ts';
 import { folder, numbered, numberedMany, running } from '../stream/live.ts';
 import { main, type Ran } from './run.ts';
 
@@ -311,6 +314,52 @@ test('what makes no sense is told before anybody is asked', async (t) => {
     const { code, err } = await ran(t, ['observe', ...args]);
     assert.match(err, wanted);
     assert.equal(code, 1, args.join(' '));
+  }
+});
+
+test('TLS, a token from a file and from the environment, and a certificate of our own', async (t) => {
+  if (!hasOpenssl) {
+    t.skip('SKIPPED: openssl is not installed');
+    return;
+  }
+  const dir = folder(t);
+  const ca = makeCa(dir, 'ca');
+  const own = makeCertificate(dir, ca, 'daemon', '/CN=daemon', 'DNS:sidetrace.example');
+  const friend = makeCertificate(dir, ca, 'friend', '/O=team/CN=friend', 'DNS:friend');
+  const secret = 'abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG';
+  const tokens = join(dir, 'tokens');
+  writeFileSync(tokens, `one ${secret}\n`);
+  const token = join(dir, 'token');
+  writeFileSync(token, `${secret}\n`);
+  const server = new StreamServer({
+    node: 'node-a',
+    software: 'sidetrace test',
+    tls: { cert: own.cert, key: own.key, clientCa: ca.cert },
+    authenticators: [new TokenFileAuthenticator(tokens), new CertificateAuthenticator()],
+  });
+  t.after(() => server.close());
+  await server.listen([{ host: '0.0.0.0', port: 0 }]);
+  server.publish(numberedMany(3));
+  const { port } = server.addresses[0] as { port: number };
+  const there = ['observe', '-o', 'json', '--server', `wss://127.0.0.1:${port}`];
+  const trusting = [...there, '--tls-ca-cert-files', ca.cert, '--tls-server-name', 'sidetrace.example'];
+  const count = ({ out }: Ran): number => records(out).length;
+  assert.equal(count(await ran(t, [...trusting, '--token-file', token])), 3);
+  assert.equal(count(await ran(t, trusting, { SIDETRACE_TOKEN: secret })), 3);
+  assert.equal(count(await ran(t, [...trusting, '--tls-client-cert-file', friend.cert, '--tls-client-key-file', friend.key])), 3);
+  const insecure = await ran(t, [...there, '--tls-allow-insecure', '--token-file', token]);
+  assert.equal(count(insecure), 3);
+  assert.match(insecure.err, /certificates are not checked/);
+  for (const [args, wanted] of [
+    [trusting, /401/],
+    [[...trusting, '--token-file', tokens], /one line of printable characters is wanted/],
+    [[...there, '--token-file', token], /Cannot trust the certificate/],
+    [[...there, '--tls-ca-cert-files', ca.cert, '--token-file', token], /Cannot trust the certificate/],
+  ] as const) {
+    const { code, out, err } = await ran(t, args);
+    assert.equal(out, '');
+    assert.match(err, wanted);
+    assert.notEqual(code, 0);
   }
 });
 
