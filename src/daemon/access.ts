@@ -7,6 +7,8 @@ import type { DaemonConfig } from './config.ts';
 import { KubeAccess } from './kube/access.ts';
 import type { KubeApi } from './kube/api.ts';
 
+const KEPT_MS = 25_000;
+
 /** In the order in which they are asked. @throws {Error} for a token file that cannot be used, or Kubernetes' word without an API server */
 export function authenticatorsOf({ stream: { auth, tls } }: DaemonConfig, api: KubeApi | undefined): Authenticator[] {
   const found: Authenticator[] = [];
@@ -18,7 +20,8 @@ export function authenticatorsOf({ stream: { auth, tls } }: DaemonConfig, api: K
       throw new Error(
         `Cannot ask Kubernetes who may connect (stream.auth.kubernetes.audience "${audience}"): an API server is wanted, kubernetes.source gives none`,
       );
-    found.push(new KubeAuthenticator(new KubeAccess(api), { audience }));
+    // Streams are asked about every half minute: with answers that are kept as long, a right that was taken away ends them within a minute.
+    found.push(new KubeAuthenticator(new KubeAccess(api, { allowMs: KEPT_MS }), { audience }));
   }
   return found;
 }

@@ -88,7 +88,7 @@ export class Daemon {
       environment,
     );
     this.#kube = kube.source;
-    this.server = new StreamServer(serverOptions(options, authenticatorsOf(config, kube.api)));
+    this.server = new StreamServer(serverOptions(options, authenticatorsOf(config, kube.api), kube.source));
     this.#outlet = new Outlet(metrics, (records) => this.server.publish(records));
     this.#engine = new Engine(
       {
@@ -283,6 +283,7 @@ function placeOf({ probe, namespaces }: DaemonConfig): ConstructorParameters<typ
 function serverOptions(
   { config, log, version }: DaemonOptions,
   authenticators: NonNullable<StreamServerOptions['authenticators']>,
+  kube: KubeSource,
 ): StreamServerOptions {
   const { tls, origins, ringBytes, subscriberQueueBytes, maxSubscribers } = config.stream;
   return {
@@ -294,6 +295,11 @@ function serverOptions(
     queueBytes: subscriberQueueBytes,
     limits: { connections: maxSubscribers },
     log: log.child('stream'),
+    labelsOf: (pod) => {
+      const slash = pod.indexOf('/');
+      const known = kube.view.names.podByName(pod.slice(0, slash), pod.slice(slash + 1));
+      return known === undefined ? undefined : Object.fromEntries(known.labels);
+    },
     ...(tls.cert === '' ? {} : { tls: { cert: tls.cert, key: tls.key, ...(tls.clientCa === '' ? {} : { clientCa: tls.clientCa }) } }),
   };
 }

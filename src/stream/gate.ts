@@ -47,18 +47,19 @@ export class Gate {
     this.#waiting.delete(key);
   }
 
-  /** Lets a user in. @returns how to let them out again, or why there is no room */
-  admit(user: string): (() => void) | 'full' | 'user-full' {
+  /** Lets a user in. @param user absent: one of whom nothing is known. @returns how to let them out again, or why there is no room */
+  admit(user: string | undefined): (() => void) | 'full' | 'user-full' {
     if (this.#admitted >= this.#limits.connections) return 'full';
-    const own = this.#users.get(user) ?? 0;
+    const own = user === undefined ? 0 : (this.#users.get(user) ?? 0);
     if (own >= this.#limits.perUser) return 'user-full';
     this.#admitted++;
-    this.#users.set(user, own + 1);
+    if (user !== undefined) this.#users.set(user, own + 1);
     let inside = true;
     return () => {
       if (!inside) return;
       inside = false;
       this.#admitted--;
+      if (user === undefined) return;
       const left = this.#users.get(user)! - 1;
       if (left === 0) this.#users.delete(user);
       else this.#users.set(user, left);

@@ -479,7 +479,8 @@ export class StreamServer {
       return { status: 401, reason: 'expired', message: `Cannot let "${principal.name}" in: the token or certificate has expired` };
     const allowed = await this.#auth.authorize(principal, verb);
     if (allowed !== true) return this.#refusal(allowed, socket.remoteAddress ?? 'unix');
-    const leave = this.#gate.admit(`${principal.by} ${principal.name}`);
+    // Whoever comes through the Unix socket or loopback is not one user.
+    const leave = this.#gate.admit(transport === principal.by ? undefined : `${principal.by} ${principal.name}`);
     if (leave === 'full') return { status: 503, reason: 'full', message: 'Cannot let more in: all connections are taken', retryAfter: 5 };
     if (leave === 'user-full')
       return {

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { gather, isLive, numberedMany, running } from './live.ts';
+import { TokenFileAuthenticator } from '../../src/stream/token-file.ts';
+import { folder, gather, isLive, numberedMany, running } from './live.ts';
 
 const UPGRADE =
   'GET /v1/stream HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n';
@@ -194,17 +197,25 @@ test('slow and half requests are answered with 408 and cut off, and no more of t
 });
 
 test('one user has so many connections and no more, all together so many and no more', async (t) => {
-  const { path, server, port } = await running(t, { limits: { perUser: 3, connections: 4 } });
-  const all = [1, 2, 3].map(() => gather(t, path));
-  await Promise.all(all.map((one) => one.until(isLive)));
-  await assert.rejects(gather(t, path, {}).end, /429 Cannot let "local" in once more/);
-  const other = gather(t, port);
-  await other.until(isLive);
-  await assert.rejects(gather(t, port).end, /503 Cannot let more in/);
-  assert.equal(server.state.connections, 4);
+  const tokens = join(folder(t), 'tokens');
+  const [one, two] = ['first-token-of-the-test-0123456789', 'second-token-of-the-test-012345678'];
+  writeFileSync(tokens, `one ${one}\ntwo ${two}\n`);
+  const { server, port, path } = await running(t, {
+    limits: { perUser: 3, connections: 5 },
+    authenticators: [new TokenFileAuthenticator(tokens)],
+  });
+  const all = [1, 2, 3].map(() => gather(t, port, {}, { token: one }));
+  await Promise.all(all.map((got) => got.until(isLive)));
+  await assert.rejects(gather(t, port, {}, { token: one }).end, /429 Cannot let "one" in once more/);
+  await gather(t, port, {}, { token: two }).until(isLive);
+  await gather(t, path).until(isLive);
+  await assert.rejects(gather(t, path).end, /503 Cannot let more in/);
+  await assert.rejects(gather(t, port, {}, { token: two }).end, /503 Cannot let more in/);
+  assert.equal(server.state.connections, 5);
   all[0]!.client.close();
   await all[0]!.end;
-  await until(() => server.state.connections === 3);
+  await until(() => server.state.connections === 4);
+  // Nobody knows how many people are behind a Unix socket.
   await gather(t, path).until(isLive);
 });
 
