@@ -6,6 +6,7 @@
  */
 import { type ClientRequest, type IncomingMessage, request as requestHttp } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { Turns } from '../turns.ts';
 import { checkAdminPath } from './admin-path.ts';
 import { type AdminSlots, nodeSlots } from './slots.ts';
 
@@ -74,7 +75,7 @@ export class AdminClient {
     const head = await this.read(port, path, limit, () => (chunk) => {
       chunks.push(chunk);
     });
-    return { ...head, body: Buffer.concat(chunks) };
+    return { ...head, body: await joined(chunks) };
   }
 
   /**
@@ -249,6 +250,19 @@ export class AdminClient {
       request.end();
     });
   }
+}
+
+/** One after the other, in turns: there may be hundreds of mebibytes. */
+async function joined(chunks: readonly Buffer[]): Promise<Buffer> {
+  const whole = Buffer.allocUnsafeSlow(chunks.reduce((sum, { length }) => sum + length, 0));
+  const turns = new Turns();
+  let at = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.length;
+    if (turns.over) await turns.rest();
+  }
+  return whole;
 }
 
 function tooLong(limit: number): string {
