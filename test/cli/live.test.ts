@@ -1,16 +1,18 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { AnyRecord } from '../../src/record/record.ts';
 import { Bundle, snapshotsOf } from '../../src/source/bundle.ts';
 import { FolderFiles } from '../../src/source/bundle-files.ts';
 import { needsEnvoy } from '../envoy/running-envoy.ts';
 import { inNamespace, makeNamespace, makePair, needsRoot, removeNamespaces, sendDatagrams } from '../native/namespaces.ts';
 import { type LiveDaemon, removeFolder, startDaemon, startEnvoyIn } from './live-daemon.ts';
-import { runAsync } from './run.ts';
+import { main, runAsync } from './run.ts';
 
 const needs = { skip: needsRoot.skip || needsEnvoy().skip };
 const folder = mkdtempSync(join(tmpdir(), 'sidetrace-live-'));
@@ -144,6 +146,38 @@ test('a namespace that the daemon comes to see later is recorded as well', needs
   assert.ok(bundle.manifest.namespaces.some(({ netns }) => netns === late));
   const { out: json } = await runAsync(['replay', out, '-o', 'json']);
   assert.match(json, new RegExp(`"netns":"${late}".*"packets":30`));
+});
+
+test('what a recorder is too slow for is counted: sent is written and lost', needs, async () => {
+  const out = join(folder, 'slow');
+  const recorder = spawn(process.execPath, [main, 'record', out, '--netns', near, '--server', daemon.server], { stdio: 'ignore' });
+  const ended = once(recorder, 'close');
+  await sleep(2500);
+  recorder.kill('SIGSTOP');
+  // 16 MiB wait in the daemon, some more in sockets; the rest has to be dropped
+  await sendDatagrams(near, { address: '10.77.0.2', port: 9, count: 60_000, size: 1000, pause: 0.00002 });
+  await sleep(500);
+  recorder.kill('SIGCONT');
+  await sleep(2500);
+  await sendDatagrams(near, { address: '10.77.0.2', port: 9, count: 10 });
+  await sleep(500);
+  recorder.kill('SIGINT');
+  const [code] = await ended;
+  assert.equal(code, 4);
+  const { out: json } = await runAsync(['replay', out, '-o', 'json']);
+  const records = json
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as AnyRecord);
+  const seen = records.reduce(
+    (sum, one) =>
+      one.type === 'flow' && one.protocol === 'udp' && one.destination.port === 9 ? sum + one.counters.toDestination.packets : sum,
+    0,
+  );
+  const lost = records.reduce((sum, one) => (one.type === 'lost' ? sum + one.count : sum), 0);
+  assert.ok(lost > 10_000, String(lost));
+  // what else passes meanwhile (neighbours, polls of Envoy) may be lost as well
+  assert.ok(seen + lost >= 60_010 && seen + lost < 60_400, `${seen} + ${lost}`);
 });
 
 test('when the daemon goes in the middle, what came before is there, and the gap is told', needs, async () => {
