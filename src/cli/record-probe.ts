@@ -2,20 +2,22 @@
  * `sidetrace record --probe`: what a probe sees, as a bundle, without a daemon. Namespaces are followed as the daemon follows them, with the bundle in the place of the engine: it gets the
  * frames, and keeps them.
  */
-import { hostname } from 'node:os';
 import { AdminClient } from '../daemon/envoy/admin-client.ts';
 import type { NamespaceAbout, RecordedNamespace } from '../daemon/evidence/bundle-folder.ts';
 import { envoyEvidence, listens } from '../daemon/evidence/envoy-evidence.ts';
 import { fileOfText } from '../daemon/evidence/evidence-file.ts';
+import { kubeFiles } from '../daemon/evidence/kube-json.ts';
 import { packetBlocks } from '../daemon/evidence/pcapng-frames.ts';
 import { hideSecrets } from '../daemon/evidence/secrets.ts';
+import { KubeconfigError } from '../daemon/kube/kubeconfig.ts';
+import { openKube } from '../daemon/kube/open.ts';
+import { type KubeSource, withoutKube } from '../daemon/kube/source.ts';
 import type { Log, LogFields } from '../daemon/log.ts';
 import type { EngineView, FollowerEngine } from '../daemon/node/engine-boundary.ts';
 import type { FollowedNamespace } from '../daemon/node/followed-namespace.ts';
 import { NodeFollower } from '../daemon/node/follower.ts';
 import { describeProbe, type ProbePlace } from '../daemon/node/probe-connection.ts';
 import { ProbeLink } from '../daemon/node/probe-link.ts';
-import { KubeNames } from '../kube/names.ts';
 import type { Loss } from '../record/lost.ts';
 import type { LostRecord } from '../record/record.ts';
 import type { LiveWorld } from '../world/live.ts';
@@ -24,6 +26,8 @@ import type { BegunRecording } from './record.ts';
 import { RecordingRun, type RecordWish } from './recording-run.ts';
 
 const READY_MS = 6000;
+const NAMES_MS = 5000;
+const NAMES_STEP_MS = 50;
 const ENVOY_PORTS: readonly number[] = [15_000];
 const ENVOY_ANSWER_LIMIT = 512 * 1024 * 1024;
 
@@ -35,6 +39,10 @@ export interface CaptureWish {
   readonly ringBudget: number;
   /** Ask Envoy's admin interface? */
   readonly envoy: boolean;
+  /** The name of this node. */
+  readonly node: string;
+  /** Where the names of pods and services come from. */
+  readonly kubeconfig: string | undefined;
 }
 
 /** A namespace in the recording, as the follower sees it. */
@@ -72,19 +80,41 @@ export async function recordFromProbe(place: ProbePlace, wish: RecordWish, captu
       { cause: error },
     );
   }
+  let kube: KubeSource | undefined;
   try {
-    const recording = new ProbeRecording(link, wish, capture, log);
+    kube = await namesFrom(capture, log);
+    const recording = new ProbeRecording(link, kube, wish, capture, log);
     await recording.begin();
     return recording;
   } catch (error) {
+    await kube?.stop();
     await link.stop();
     throw error;
   }
 }
 
+/** Names, as far as they can be had within a few seconds; others come later. */
+async function namesFrom({ kubeconfig, node }: CaptureWish, log: Log): Promise<KubeSource> {
+  if (kubeconfig === undefined) return withoutKube();
+  let source: KubeSource;
+  try {
+    ({ source } = openKube({ from: 'kubeconfig', kubeconfig: [kubeconfig], node, allPods: true, log }, process.env));
+  } catch (error) {
+    if (!(error instanceof KubeconfigError)) throw error;
+    throw new InputError(error.message, { cause: error });
+  }
+  source.start();
+  for (let waited = 0; !source.view.synced && waited < NAMES_MS; waited += NAMES_STEP_MS)
+    await new Promise((resolve) => setTimeout(resolve, NAMES_STEP_MS));
+  if (!source.view.synced)
+    complain(`the cluster of "${kubeconfig}" has not told its pods and services within ${NAMES_MS / 1000} s: names come when they come`);
+  return source;
+}
+
 class ProbeRecording implements BegunRecording {
   readonly run: RecordingRun;
   readonly #link: ProbeLink;
+  readonly #kube: KubeSource;
   readonly #capture: CaptureWish;
   readonly #wish: RecordWish;
   readonly #follower: NodeFollower<RecorderView>;
@@ -93,19 +123,19 @@ class ProbeRecording implements BegunRecording {
   #starting: Promise<unknown>[] = [];
   #began = false;
 
-  constructor(link: ProbeLink, wish: RecordWish, capture: CaptureWish, log: Log) {
+  constructor(link: ProbeLink, kube: KubeSource, wish: RecordWish, capture: CaptureWish, log: Log) {
     this.#link = link;
+    this.#kube = kube;
     this.#capture = capture;
     this.#wish = wish;
-    this.run = new RecordingRun(wish, { node: hostname(), tools: {} });
-    const names = new KubeNames();
+    this.run = new RecordingRun(wish, { node: capture.node, tools: {} });
     const follow = wish.netns;
     this.#follower = new NodeFollower<RecorderView>({
       link,
       engine: this.#engine(),
       base: { epochSeconds: Math.floor(Date.now() / 1000) },
       config: {
-        node: hostname(),
+        node: capture.node,
         ringBudget: capture.ringBudget,
         snapLength: capture.snapLength,
         filter: capture.filter,
@@ -113,8 +143,8 @@ class ProbeRecording implements BegunRecording {
         home: follow.length > 0,
       },
       log,
-      names: () => names,
-      podOf: () => undefined,
+      names: () => kube.view.names,
+      podOf: (addresses, bornMs) => podOf(kube, addresses, bornMs),
       ...(follow.length > 0 ? { follow: ({ name }: { name: string }) => follow.includes(name) } : {}),
       onNamespace: (namespace) => {
         if (this.#began) this.#starting.push(this.#evidence(namespace, 'start'));
@@ -127,6 +157,10 @@ class ProbeRecording implements BegunRecording {
   async begin(): Promise<void> {
     await this.#follower.start();
     this.#began = true;
+    this.#kube.onChange(() => {
+      this.#follower.findPods();
+      for (const namespace of this.#follower.namespaces()) this.#describe(namespace);
+    });
     if (this.#views.size === 0)
       complain(
         `nothing ${this.#wish.netns.length === 0 ? 'is there' : `of the name ${this.#wish.netns.join(', ')} is there`} now; what comes is recorded`,
@@ -149,9 +183,11 @@ class ProbeRecording implements BegunRecording {
     await Promise.allSettled(this.#starting);
     if (this.run.failure === undefined)
       for (const namespace of this.#follower.namespaces()) if (namespace.status === 'capturing') await this.#evidence(namespace, 'end');
+    const names = kubeFiles(this.#kube.view.names);
+    for (const [name, bytes] of Object.entries(names ?? {})) this.run.keep(() => this.run.bundle.keepFile(name, bytes as Uint8Array));
     // drains the rings, and tells what was lost up to the last frame
     await this.#follower.stop();
-    await this.#link.stop();
+    await Promise.all([this.#link.stop(), this.#kube.stop()]);
   }
 
   #engine(): FollowerEngine<RecorderView> {
@@ -167,7 +203,7 @@ class ProbeRecording implements BegunRecording {
                 application: `sidetrace ${this.#wish.version}`,
                 snapLength: this.#capture.snapLength,
                 filter: this.#capture.filter,
-                comment: `${world.netns} on ${hostname()}, recorded by uid ${process.getuid?.() ?? '?'}`,
+                comment: `${world.netns} on ${this.#capture.node}, recorded by uid ${process.getuid?.() ?? '?'}`,
               },
               rotation: this.#wish.rotation,
             },
@@ -215,7 +251,13 @@ class ProbeRecording implements BegunRecording {
     if (recorded === undefined) return;
     this.#known.set(namespace.cookie, recorded);
     const interfaces = namespace.world.interfaces.map(({ index, name, addresses }) => ({ index, name, addresses: [...addresses] }));
-    if (interfaces.length > 0) this.run.bundle.describe(recorded, { ...recorded.about, interfaces });
+    const { pod } = namespace.world;
+    const about = {
+      ...recorded.about,
+      ...(interfaces.length > 0 ? { interfaces } : {}),
+      ...(pod === undefined ? {} : { pod: { ...pod } }),
+    };
+    this.run.bundle.describe(recorded, about);
   }
   readonly #known = new Map<bigint, RecordedNamespace>();
 
@@ -249,6 +291,13 @@ class ProbeRecording implements BegunRecording {
       });
     }
   }
+}
+
+/** The pod that has all of these addresses, where they are one pod's. */
+function podOf(kube: KubeSource, addresses: readonly string[], bornMs: number | undefined) {
+  const pods = new Map(addresses.flatMap((address) => kube.view.podByAddress(address, bornMs) ?? []).map((pod) => [pod.uid, pod]));
+  const [pod] = pods.values();
+  return pods.size === 1 && pod !== undefined ? { namespace: pod.namespace, name: pod.name, uid: pod.uid ?? '' } : undefined;
 }
 
 /** What the follower warns of, as sentences; the rest is nobody's interest here. */

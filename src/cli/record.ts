@@ -1,5 +1,6 @@
 /** `sidetrace record`: a bundle of what happens now, from a daemon or straight from a probe. */
 import { existsSync } from 'node:fs';
+import { hostname } from 'node:os';
 import type { Command } from 'commander';
 import { RecordFailure } from '../daemon/evidence/record-failure.ts';
 import type { Describe } from './commands.ts';
@@ -39,6 +40,8 @@ interface RecordOptions extends ServerOptions {
   readonly snaplen?: string;
   readonly ringBudget?: string;
   readonly processes?: true;
+  readonly kubeconfig?: string;
+  readonly node?: string;
   readonly envoy: boolean;
 }
 
@@ -76,6 +79,8 @@ function addProbeOptions(command: Command): void {
   add('--capture-filter <FILTER>', 'capture only this, as pcap-filter(7) says it, with numbers for names (everything)');
   add('--snaplen <BYTES>', 'bytes of each frame; less hides what requests say (65535: whole frames, also large ones)');
   add('--ring-budget <SIZE>', 'kernel memory for the rings of all namespaces together (64MiB)');
+  add('--kubeconfig <FILE>', 'whose cluster tells the names of pods and services; without it they have none');
+  add('--node <NAME>', 'the name of this node there (the name of this machine)');
   add('--no-envoy', "do not ask Envoy's admin interface");
 }
 
@@ -171,7 +176,9 @@ async function recordCommand(out: string, options: RecordOptions): Promise<ExitC
 
 async function begin(from: 'server' | 'probe', wish: RecordWish, options: RecordOptions): Promise<BegunRecording> {
   if (from === 'server') {
-    const own = (['captureFilter', 'snaplen', 'ringBudget', 'processes'] as const).filter((name) => options[name] !== undefined);
+    const own = (['captureFilter', 'snaplen', 'ringBudget', 'processes', 'kubeconfig', 'node'] as const).filter(
+      (name) => options[name] !== undefined,
+    );
     if (own.length > 0)
       throw new UsageError(
         `Cannot give a daemon the settings of a capture (${own.map((name) => `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`).join(', ')}): its captures are shared. With --probe or --probe-program they are ours`,
@@ -202,6 +209,8 @@ async function begin(from: 'server' | 'probe', wish: RecordWish, options: Record
       snapLength: options.snaplen === undefined ? 65_535 : sizeBytes('--snaplen', options.snaplen, 64),
       ringBudget,
       envoy: options.envoy,
+      node: options.node ?? hostname(),
+      kubeconfig: options.kubeconfig,
     },
   );
 }
