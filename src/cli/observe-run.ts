@@ -67,7 +67,7 @@ export function subscriptionOf(observation: Observation): Subscription {
     ...(lastThere === undefined ? {} : { last: lastThere }),
     ...(since === undefined ? (whole && (follow || first !== undefined) ? { since: '1970-01-01' } : {}) : { since }),
     ...(until === undefined ? {} : { until }),
-    ...(join || layout === 'records' ? {} : { context: true }),
+    ...(join || layout !== 'records' ? { context: true } : {}),
   };
 }
 

@@ -158,10 +158,19 @@ export class PathJoiner {
     this.tick(Number.POSITIVE_INFINITY);
   }
 
+  /** A flow that is told for the sake of the paths that follow: it was told to others before. */
+  context(flow: FlowRecord, nowMs: number): void {
+    this.#know(flow, nowMs);
+  }
+
   #flow(flow: FlowRecord, nowMs: number): void {
+    this.#emit(flow.paths === undefined ? flow : { ...flow, paths: flow.paths.map((id) => this.#nameOf(id)) });
+    this.#know(flow, nowMs);
+  }
+
+  #know(flow: FlowRecord, nowMs: number): void {
     const before = this.#views.find(flow.id)?.other;
     const view = this.#views.take(flow);
-    this.#emit(this.#aliases.size === 0 || flow.paths === undefined ? flow : { ...flow, paths: flow.paths.map((id) => this.#nameOf(id)) });
     if (view === undefined) return;
     if (!this.#heardMs.has(flow.id)) this.#heardMs.set(flow.id, nowMs);
     if (view.other === undefined || before !== undefined) return;

@@ -112,15 +112,16 @@ export class Tail {
   }
 
   #push(server: string, record: AnyRecord, context: boolean, nowMs: number): void {
-    const timeNs = context ? undefined : this.#timeOf(server, record);
+    const timeNs = this.#timeOf(server, record, context);
     this.#merge.push(server, timeNs, { record, timeNs, context }, nowMs);
     this.tick(nowMs);
   }
 
-  #timeOf(server: string, record: AnyRecord): number | undefined {
+  #timeOf(server: string, record: AnyRecord, context: boolean): number | undefined {
     if (record.type === 'finding' || record.type === 'total') return undefined;
     const text = record.type === 'flow' && record.event === 'open' ? record.first : record.last;
     this.#base ??= { epochSeconds: parseRfc3339(text)?.seconds ?? 0 };
+    if (context) return undefined;
     const at = parseTimeNs(this.#base, text);
     const node = this.#nodes.get(server);
     const offset = node === undefined ? undefined : this.offsetOf(node);
@@ -145,6 +146,9 @@ export class Tail {
       this.#output.write(joined, this.#clockMs),
     );
     this.#joiner.tick(nowMs);
-    this.#joiner.write(record, nowMs);
+    if (context) {
+      this.#output.context(record as FlowRecord, nowMs);
+      this.#joiner.context(record as FlowRecord, nowMs);
+    } else this.#joiner.write(record, nowMs);
   }
 }

@@ -181,6 +181,35 @@ test('paths of two daemons are completed, from what they kept and as it happens'
   assert.equal(run.err, '');
 });
 
+test('connections that were told before anybody subscribed are known: paths on them are completed', async (t) => {
+  const { args, servers } = await twoDaemons(t);
+  const isPath = (record: AnyRecord): boolean => record.type === 'path';
+  // All flows first, then nothing but paths, as on connections that last.
+  servers.forEach((server, i) => {
+    server.publish((i === 0 ? halves['node-a'] : halves['node-b']).filter((record) => !isPath(record)));
+  });
+  for (const format of ['json', 'text']) {
+    const run = start(t, ['observe', '-f', ...args, '-o', format, '--quiet', '--window', '200ms']);
+    await subscribed(servers);
+    servers.forEach((server, i) => {
+      server.publish((i === 0 ? halves['node-a'] : halves['node-b']).filter(isPath));
+    });
+    if (format === 'json')
+      await run.until(
+        ({ out }) => records(out).filter((record) => record.type === 'path' && record.legs.length === 4).length >= 25,
+        'paths of four legs',
+      );
+    else
+      await run.until(
+        ({ out }) => (out.match(/ {2}in \S+ on node-b\n {2}├─ client → proxy {4}default/g) ?? []).length >= 10,
+        'blocks over both nodes',
+      );
+    assert.ok(!run.out.includes('(not shown)'));
+    run.child.kill('SIGINT');
+    await run.end;
+  }
+});
+
 test('text shows a path over two nodes as one block, as soon as it is whole', async (t) => {
   const { args, servers } = await twoDaemons(t);
   const run = start(t, ['observe', '-f', ...args, '--quiet', '--window', '100ms']);
