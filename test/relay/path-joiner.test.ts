@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { formatTime } from '../../src/net/time.ts';
 import type { FlowRecord, PathRecord } from '../../src/record/record.ts';
 import { type Arrival, crossings, halvesOf, joined, shape, shifted, toldMs, twoNodes } from './halves.ts';
 
@@ -230,6 +231,65 @@ test('one request alone on a connection is joined by what was asked and when, un
   assert.deepEqual(paths.map(({ legs }) => legs.length).sort(), [3, 3]);
 });
 
+test('a request that does not lie within the other in time is another one, were it the only one', () => {
+  const { base, records } = twins();
+  const some = records.filter((record) => record.type === 'flow' || record.id === 'a0' || record.id === 'b0');
+  for (const [from, to] of [
+    [70, 80],
+    [5, 50],
+    [15, 75],
+  ] as const) {
+    const moved = some.map((record) => (record.id === 'b0' ? { ...record, first: stamp(from), last: stamp(to) } : record));
+    const { paths } = joined(
+      base,
+      moved.map((record) => ({ record, atMs: toldMs(base, record) })),
+    );
+    assert.deepEqual(paths.map(({ legs }) => legs.length).sort(), [3, 3], `${from} to ${to} ms is not within 10 to 60 ms`);
+  }
+});
+
+test('connections of one port with different initial sequence numbers are different ones', () => {
+  const { base, records } = twins([700, 900]);
+  const other = records.map((record) =>
+    record.type === 'flow' && record.id === 'in'
+      ? { ...record, tcp: { ...record.tcp!, isn: { toDestination: 601, toSource: 1 } } }
+      : record,
+  );
+  const { paths, joiner } = joined(
+    base,
+    other.map((record) => ({ record, atMs: toldMs(base, record) })),
+  );
+  assert.deepEqual(paths.map(({ id, legs }) => `${id} ${legs.length}`).sort(), ['a0 2', 'a1 2', 'b0 2', 'b1 2']);
+  assert.equal(joiner.offsets.between('a', 'b'), undefined);
+});
+
+test('connections whose handshake one side did not see are one when tuple and time are the same, and graded so', () => {
+  const { base, records } = twins([700, 900]);
+  const midstream = records.map((record) => {
+    if (record.type !== 'flow' || record.id !== 'in') return record;
+    const { isn: _, handshakeMs: __, ...tcp } = record.tcp!;
+    return { ...record, midstream: true as const, tcp };
+  });
+  const tell = (some: readonly (FlowRecord | PathRecord)[]) =>
+    joined(
+      base,
+      some.map((record) => ({ record, atMs: toldMs(base, record) })),
+    ).paths;
+  assert.deepEqual(
+    tell(midstream).map(({ legs, joins }) => [legs.length, joins[1]?.by, joins[1]?.evidence]),
+    [
+      [4, 'tuple', 'derived'],
+      [4, 'tuple', 'derived'],
+    ],
+  );
+  const long = (record: FlowRecord | PathRecord) =>
+    record.id === 'in' ? { ...record, first: stamp(100_000), last: stamp(100_100) } : record;
+  assert.deepEqual(
+    tell(midstream.map(long)).map(({ legs }) => legs.length),
+    [2, 2, 2, 2],
+  );
+});
+
 test('a part whose other node is silent goes after the wait as far as it is known, and no sooner', () => {
   const { base, records } = twins([700, 900]);
   const told: string[] = [];
@@ -247,7 +307,7 @@ test('a part whose other node is silent goes after the wait as far as it is know
 });
 
 function stamp(ms: number): string {
-  return `2026-11-30T10:00:00.${String(Math.round(ms * 1e6)).padStart(9, '0')}Z`;
+  return formatTime({ epochSeconds: Date.UTC(2026, 10, 30, 10) / 1000 }, ms * 1e6);
 }
 
 /** Two requests at once on one HTTP/2 connection from node a to node b; `seqs`: where they lie on it. */
