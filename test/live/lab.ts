@@ -140,7 +140,7 @@ export class Lab {
 
   /** Objects as YAML; waits until pods run and every Envoy has its configuration. */
   apply(objects: string): void {
-    run([program, 'apply', '/dev/stdin'], objects);
+    run([program, 'apply', '-'], objects);
   }
 
   /** Pods that have a network of their own and are not being deleted. */
