@@ -1,13 +1,12 @@
 /** Pods come and go, and parts of the world fail, while traffic runs: nothing is told of the wrong pod, nothing leaks, and the daemon goes on and says what it missed. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { Arena, HUB, sender } from './arena.ts';
 import { buildProbe, LiveDaemon, usage } from './daemon.ts';
 import { judge, tell } from './judge.ts';
-import { ended, Lab, type LabPod, run, start, until } from './lab.ts';
+import { ended, Lab, type LabPod, makeFolder, run, start, until } from './lab.ts';
 import { Observer } from './observer.ts';
 import { clients, type Done, make, serveOutside } from './traffic.ts';
 import { listen } from './witness.ts';
@@ -20,7 +19,7 @@ const pause = (seconds: number) => new Promise((done) => setTimeout(done, second
 
 test(`${PODS} namespaces with ${ALIVE} addresses come and go under traffic: nothing is told of the wrong one, nothing leaks`, async (t) => {
   buildProbe();
-  const folder = mkdtempSync(join(tmpdir(), 'sidetrace-live-'));
+  const folder = makeFolder();
   const arena = await Arena.open(folder);
   const daemon = new LiveDaemon({ node: 'node-c', folder: join(folder, 'node-c'), enter: arena.enter });
   try {
@@ -178,7 +177,7 @@ async function disturb(t: TestContext, lab: Lab, daemons: readonly LiveDaemon[])
 
 test('configuration pushed, rules loaded again, an Envoy and a probe killed, no API server for 30 s: the daemons go on, and nothing is wrong', async (t) => {
   buildProbe();
-  const folder = mkdtempSync(join(tmpdir(), 'sidetrace-live-'));
+  const folder = makeFolder();
   const lab = Lab.bringUp('redirect');
   lab.apply(readFileSync(resolve('test/mesh/objects/random.yaml'), 'utf8'));
   serveOutside(lab);

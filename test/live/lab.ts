@@ -3,7 +3,8 @@
  * Environment: LAB and BIN as for test/mesh/mesh.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { closeSync, existsSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
+import { chmodSync, closeSync, existsSync, mkdtempSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
 export const MODES = ['redirect', 'tproxy', 'native-nft'] as const;
@@ -89,6 +90,7 @@ export function start(
   const child = spawn(argv[0]!, argv.slice(1), { stdio: ['ignore', out, error], env: { ...process.env, ...files.env } });
   for (const file of new Set([out, error])) if (typeof file === 'number') closeSync(file);
   started.add(child);
+  child.unref(); // a test that failed ends, whatever still runs
   child.on('exit', () => started.delete(child));
   return child;
 }
@@ -106,6 +108,13 @@ export function ended(child: ChildProcess, seconds: number): Promise<number | st
       done(code ?? signal ?? -1);
     });
   });
+}
+
+/** A new folder, which the daemon's user may enter. */
+export function makeFolder(): string {
+  const made = mkdtempSync(join(tmpdir(), 'sidetrace-live-'));
+  chmodSync(made, 0o755);
+  return made;
 }
 
 export class Lab {

@@ -1,12 +1,11 @@
 /** What is lost on the way to a record is counted, exactly, through the whole daemon; and what need not be lost is not. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { Arena, HUB, sender, sink } from './arena.ts';
 import { buildProbe, LiveDaemon } from './daemon.ts';
-import { ended, run, start, until } from './lab.ts';
+import { ended, makeFolder, run, start, until } from './lab.ts';
 import { Observer } from './observer.ts';
 
 const RUNS = 20;
@@ -21,7 +20,7 @@ interface Scene {
 
 async function scene(t: TestContext, play: (scene: Scene) => Promise<void>, probeWords: readonly string[] = []): Promise<void> {
   buildProbe();
-  const folder = mkdtempSync(join(tmpdir(), 'sidetrace-live-'));
+  const folder = makeFolder();
   const arena = await Arena.open(folder);
   const daemon = new LiveDaemon({
     node: 'node-l',

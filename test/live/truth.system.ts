@@ -3,14 +3,13 @@
  * The daemons read no access log.
  */
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { FlowRecord, PathRecord } from '../../src/record/record.ts';
 import { buildProbe, LiveDaemon } from './daemon.ts';
 import { holds, judge, tell } from './judge.ts';
-import { Lab, MODES, type Mode, type NodeName } from './lab.ts';
+import { Lab, MODES, type Mode, makeFolder, type NodeName } from './lab.ts';
 import { Observer } from './observer.ts';
 import { clients, type Done, make, serveOutside } from './traffic.ts';
 import { listen } from './witness.ts';
@@ -38,15 +37,12 @@ function acrossNodes(flows: readonly FlowRecord[], paths: readonly PathRecord[])
   let whole = 0;
   let crossing = 0;
   for (const path of paths) {
-    const here = path.legs.some((leg) => {
+    // A path that begins at the server's proxy is one whose client's proxy could not say which of several it was.
+    const goesOn = path.legs.some((leg) => {
       const flow = byId.get(`${leg.node} ${leg.flow}`);
-      return (
-        flow !== undefined &&
-        (leg.roles.includes('proxy-to-upstream') || leg.roles.includes('client-to-proxy')) &&
-        nodes.get(key(flow))?.size === 2
-      );
+      return flow !== undefined && leg.roles.includes('proxy-to-upstream') && nodes.get(key(flow))?.size === 2;
     });
-    if (!here) continue;
+    if (!goesOn) continue;
     crossing++;
     if (new Set(path.legs.map((leg) => leg.node)).size === 2) whole++;
   }
@@ -55,7 +51,7 @@ function acrossNodes(flows: readonly FlowRecord[], paths: readonly PathRecord[])
 
 async function truthLive(t: TestContext, mode: Mode): Promise<void> {
   buildProbe();
-  const folder = mkdtempSync(join(tmpdir(), 'sidetrace-live-'));
+  const folder = makeFolder();
   const lab = Lab.bringUp(mode);
   lab.apply(readFileSync(resolve('test/mesh/objects/random.yaml'), 'utf8'));
   serveOutside(lab);
