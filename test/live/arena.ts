@@ -114,6 +114,18 @@ export function sender({ address, port, count, size = 64, pause = 0, ports = 1 }
   return ['python3', '-c', SENDER, ...[address, port, count, size, pause, ports].map(String)];
 }
 
+/** argv that sends `count` datagrams to each of these. */
+export function round(targets: readonly { readonly address: string; readonly port: number }[], count: number): string[] {
+  const script = `
+import socket, sys
+for target in sys.argv[2:]:
+    address, port = target.split(':')
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for _ in range(int(sys.argv[1])): s.sendto(bytes(64), (address, int(port)))
+`;
+  return ['python3', '-S', '-c', script, `${count}`, ...targets.map(({ address, port }) => `${address}:${port}`)];
+}
+
 /** argv that takes datagrams on these ports and never answers. */
 export function sink(port: number, ports = 1): string[] {
   const script = `

@@ -81,7 +81,7 @@ test(`a flood that overruns the ring: what was sent is what was seen and what wa
       await observer.stop();
       sinking.kill('SIGKILL');
       const { flows, lost } = await observer.read();
-      const kernel = lost.filter(({ source, scope }) => scope.netns === 'flood' && source === 'kernel');
+      const kernel = lost.filter(({ source, scope }) => scope.netns === 'flood' && source === 'kernel_ring');
       const sums = windows.map(({ sent, begun, over }, i) => {
         const mine = flows.filter(({ netns, destination }) => netns === 'flood' && destination.port === 20_000 + i);
         const seen = mine.reduce((sum, { counters }) => sum + counters.toDestination.packets + counters.toSource.packets, 0);
