@@ -18,7 +18,7 @@ import { version } from './version.ts';
 const EXAMPLES = `
 Examples:
   sidetrace record run/ --duration 30s                             from the daemon of this node, else with a probe of our own
-  sidetrace record node-a.tar.gz --server https://10.0.0.7:4280 --token-file token --ca-file ca.pem --pod default/client
+  sidetrace record node-a.tar.gz --server https://10.0.0.7:4280 --token-file token --tls-ca-cert-files ca.pem --pod default/client
   sidetrace record ring/ --rotate-size 64MiB --keep 16             the last GiB, until Ctrl-C
   sidetrace record dns/ --probe-program sidetrace-probe --capture-filter 'port 53 or port 15053'
   sidetrace replay run/

@@ -37,6 +37,7 @@ before(() => {
   for (const node of ['node-a.tar.gz', 'node-b.tar.gz']) copyFileSync(join(recording, node), join(folder, node));
   mkdirSync(join(folder, 'bundle'));
   assert.equal(spawnSync('tar', ['-xzf', join(folder, 'node-a.tar.gz'), '-C', join(folder, 'bundle')]).status, 0);
+  symlinkSync(join(folder, 'bundle'), join(folder, 'run'));
   const copy = (from: string, to: string): void => copyFileSync(join(folder, 'bundle/default_client', from), join(folder, to));
   for (const name of ['any.pcap', 'lo.pcap', 'web.pcap']) copy('packets.pcap', name);
   copy('iptables-save.end.txt', 'rules.txt');
@@ -81,7 +82,7 @@ function codeOf(page: string): string {
 }
 
 /** What asks this machine, a probe or a daemon is tried in its own tests, with one there. */
-const live = /\bsidetrace (doctor|record|daemon|observe|status)\b|--live |--server /;
+const live = /\bsidetrace (doctor|record|daemon|observe|status)\b|\bsidetrace (rules|listeners|envoy|explain) .*--pod |--live |--server /;
 
 async function printedCommands(): Promise<Map<string, string[]>> {
   const found = new Map<string, string[]>();
