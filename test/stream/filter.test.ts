@@ -50,7 +50,7 @@ const choices: FilterSpec[] = [
 ];
 
 test('filters in the daemon let pass what filters of replay let pass, of the past and of what comes', async (t) => {
-  const { server, path } = await running(t, { holdMs: 400, limits: { perUser: 100 } });
+  const { server, path } = await running(t, { holdMs: 3000, limits: { perUser: 100 } });
   const records = meshRecords(120, 7);
   const next = random(11);
   const subscriptions: Subscription[] = choices.map((one) => ({ filter: [one] }));
