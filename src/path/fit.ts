@@ -98,7 +98,10 @@ function carriedMeanwhile(
   const sentNs = Math.max(sent.startNs, fromNs) - CLOCK_NS;
   if (firstWithin(carried.bursts, 1, sentNs, responseStartNs + CLOCK_NS) === undefined) return false;
   const untilNs = responseDone && responseEndNs !== undefined ? responseEndNs + CLOCK_NS : Number.POSITIVE_INFINITY;
-  return !responseDone || !tooShort(bytesWithin(carried.bursts, firstEnding(carried.bursts, sentNs), 1, untilNs), responseBytes);
+  return (
+    !responseDone ||
+    !tooShort(bytesWithin(carried.bursts, firstEnding(carried.bursts, sentNs), 1, untilNs, responseBytes ?? 0), responseBytes)
+  );
 }
 
 /** The first burst of a direction that has a byte between two moments. */
@@ -110,11 +113,15 @@ function firstWithin(bursts: readonly Burst[], direction: 0 | 1, fromNs: number,
   return undefined;
 }
 
-/** Content of a direction in the bursts from `from` on that begin until then; `undefined` unknown. */
-function bytesWithin(bursts: readonly Burst[], from: number, direction: 0 | 1, untilNs: number): number | undefined {
+/** Bursts that are looked at for one body. */
+const BURSTS_MAX = 256;
+
+/** Content of a direction in the bursts from `from` on that begin until then, or as much as is enough; `undefined` unknown. */
+function bytesWithin(bursts: readonly Burst[], from: number, direction: 0 | 1, untilNs: number, enough: number): number | undefined {
   let bytes = 0;
-  for (let i = from; i < bursts.length; i++) {
+  for (let i = from; i < bursts.length && bytes < enough; i++) {
     const burst = bursts[i]!;
+    if (i - from >= BURSTS_MAX) return undefined;
     if (burst.direction !== direction) continue;
     if (burst.startNs > untilNs) break;
     if (burst.plainBytes === -1) return undefined;
@@ -131,7 +138,9 @@ function isTooShort(place: Place, direction: 0 | 1, body: number | undefined, un
   if (!tooShort(direction === 0 ? place.clientBytes : place.serverBytes, body)) return false;
   const { carried } = place;
   return (
-    place.exchange !== undefined || carried === undefined || tooShort(bytesWithin(carried.bursts, carried.from, direction, untilNs), body)
+    place.exchange !== undefined ||
+    carried === undefined ||
+    tooShort(bytesWithin(carried.bursts, carried.from, direction, untilNs, body ?? 0), body)
   );
 }
 

@@ -11,11 +11,11 @@ import type { Senders } from './http-hops.ts';
 import { isAllRead, type ProxyLegs } from './namespace-hops.ts';
 import { speaksHttp2 } from './upstreams.ts';
 
-/** Envoy marks what it mirrors. Source: Envoy docs, route_components.proto, request_mirror_policies. */
+/** Envoy marks what it mirrors, and may send it when the request itself is answered. Source: Envoy docs, route_components.proto, request_mirror_policies. */
 const MIRRORED = /-shadow(?::\d+)?$/;
 
 interface Sender {
-  readonly hops: readonly Hop[];
+  readonly asked: Asked;
   /** Connections that its proxy opened. */
   readonly upstreams: ReadonlySet<Subject>;
   readonly allRead: boolean;
@@ -35,7 +35,7 @@ export function sendersOf(
     if (first === undefined) continue;
     const settled = legs.outward.flatMap(({ tracker }) => tracker?.exchanges.filter((exchange) => exchange.settled) ?? []);
     senders.set(first.world, {
-      hops: out.filter((hop) => hop.of === 'request'),
+      asked: new Asked(out),
       upstreams: new Set(legs.upstreams),
       allRead: isAllRead(legs),
       settled,
@@ -50,22 +50,43 @@ export function sendersOf(
       const departed = counterparts.departureOf(downstream)?.subject;
       const sender = departed === undefined ? undefined : senders.get(departed.world);
       if (departed === undefined || sender === undefined || !sender.allRead || !sender.upstreams.has(departed)) return undefined;
-      if (sender.hops.some((hop) => mayBe(hop, exchange, departed, downstream, clocks))) return true;
+      const mirrored = MIRRORED.test(exchange.request?.authority ?? '');
+      const came = exchange.requestStartNs ?? 0;
+      const { low, high } = clocks.difference(downstream, departed, came);
+      for (const hop of sender.asked.between(mirrored ? Number.NEGATIVE_INFINITY : came + low - CLOCK_NS, came + high + CLOCK_NS))
+        if ((mirrored || hop.tried?.includes(departed)) && sameAsked(hop.exchange, exchange)) return true;
       return sender.settled.some((settled) => sameAsked(settled, exchange)) ? undefined : false;
     },
   };
 }
 
-/** Was this what the client's proxy was asked for in `hop`, and sent on over `departed`? A mirrored request goes elsewhere than the one that it mirrors. */
-function mayBe(hop: Hop, exchange: Exchange, departed: Subject, downstream: Subject, clocks: Clocks): boolean {
-  const mirrored = MIRRORED.test(exchange.request?.authority ?? '');
-  if (!mirrored && hop.tried?.includes(departed) !== true) return false;
-  if (!sameAsked(hop.exchange, exchange)) return false;
-  const asked = hop.exchange?.requestStartNs;
-  const answered = hop.exchange?.responseEndNs;
-  const came = exchange.requestStartNs;
-  if (asked === undefined || came === undefined) return true;
-  const { low, high } = clocks.difference(downstream, departed, came);
-  if (came + high + CLOCK_NS < asked) return false;
-  return mirrored || answered === undefined || came + low <= answered + CLOCK_NS;
+/** What a proxy was asked for, in the order in which it came. */
+class Asked {
+  readonly #hops: readonly Hop[];
+  readonly #fromNs: readonly number[];
+  /** When the last of the requests so far was answered. */
+  readonly #untilNs: number[] = [];
+
+  constructor(hops: readonly Hop[]) {
+    const startOf = (hop: Hop) => hop.exchange?.requestStartNs ?? 0;
+    this.#hops = hops.filter((hop) => hop.of === 'request').sort((a, b) => startOf(a) - startOf(b));
+    this.#fromNs = this.#hops.map(startOf);
+    for (const { exchange } of this.#hops)
+      this.#untilNs.push(Math.max(exchange?.responseEndNs ?? Number.POSITIVE_INFINITY, this.#untilNs.at(-1) ?? 0));
+  }
+
+  /** Requests under way at some time from one moment to another, the latest first. */
+  *between(fromNs: number, toNs: number): Generator<Hop> {
+    let low = 0;
+    let high = this.#hops.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#fromNs[middle]! <= toNs) low = middle + 1;
+      else high = middle;
+    }
+    for (let i = low - 1; i >= 0 && this.#untilNs[i]! >= fromNs; i--) {
+      const hop = this.#hops[i]!;
+      if ((hop.exchange?.responseEndNs ?? Number.POSITIVE_INFINITY) >= fromNs) yield hop;
+    }
+  }
 }
