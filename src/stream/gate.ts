@@ -2,11 +2,14 @@
 import type { Socket } from 'node:net';
 
 export interface GateLimits {
-  /** Connections that have not been let in yet; the oldest of them goes when one more comes. */
+  /** Connections that have not been let in yet: so many that have waited for {@link PATIENCE_MS}, four times as many in all. The oldest goes when one more comes. */
   readonly unauthenticated: number;
   readonly connections: number;
   readonly perUser: number;
 }
+
+/** Who is in earnest is through by then. */
+export const PATIENCE_MS = 250;
 
 /** Failures of one address: so many at once, and so many a second, before the answer is 429. */
 const FAILURE_BURST = 20;
@@ -16,7 +19,7 @@ const ADDRESSES_MAX = 1024;
 export class Gate {
   readonly #limits: GateLimits;
   /** In the order in which they came. */
-  readonly #waiting = new Map<string | Socket, () => void>();
+  readonly #waiting = new Map<string | Socket, { readonly turnAway: () => void; readonly since: number }>();
   readonly #users = new Map<string, number>();
   readonly #failures = new Map<string, { allowance: number; at: number }>();
   #admitted = 0;
@@ -35,11 +38,15 @@ export class Gate {
 
   /** Somebody has connected. @param turnAway lets them go when there are too many */
   arrive(key: string | Socket, turnAway: () => void): void {
-    this.#waiting.set(key, turnAway);
-    if (this.#waiting.size <= this.#limits.unauthenticated) return;
-    const [oldest, turnOldestAway] = this.#waiting.entries().next().value as [string | Socket, () => void];
+    const now = performance.now();
+    this.#waiting.set(key, { turnAway, since: now });
+    const { unauthenticated } = this.#limits;
+    if (this.#waiting.size <= unauthenticated) return;
+    const [oldest, waiting] = this.#waiting.entries().next().value!;
+    // Two hundred who come at the same moment are no attack.
+    if (this.#waiting.size <= 4 * unauthenticated && now - waiting.since < PATIENCE_MS) return;
     this.#waiting.delete(oldest);
-    turnOldestAway();
+    waiting.turnAway();
   }
 
   /** It has gone, or has been answered. */

@@ -13,11 +13,7 @@ interface Seen {
 }
 
 test('of 200 subscribers 20 stall and 20 send rubbish: the 160 others lose nothing, the stalled are told what they lost and closed', async (t) => {
-  const { server, path } = await running(
-    t,
-    { flushMs: 10, stallMs: 2500, limits: { unauthenticated: 300, connections: 300, perUser: 300 } },
-    false,
-  );
+  const { server, path } = await running(t, { flushMs: 10, stallMs: 2500, limits: { connections: 300 } }, false);
   const crowd = fork(join(import.meta.dirname, 'crowd.js'), [path, '160', '20', '20'], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
   t.after(() => crowd.kill('SIGKILL'));
   let seen = 0;
