@@ -117,7 +117,7 @@ function looksAtSourcePorts(sets: readonly RuleSet[]): boolean {
   let looks = sourcePorts.get(sets);
   if (looks === undefined) {
     looks = sets.some((set) =>
-      set.tables.some((table) => table.chains.some((chain) => chain.rules.some((rule) => /sport|ports\b/.test(rule.text)))),
+      set.tables.some((table) => table.chains.some((chain) => chain.rules.some((rule) => /sport|(?<!to)-ports\b/.test(rule.text)))),
     );
     sourcePorts.set(sets, looks);
   }
