@@ -61,6 +61,9 @@ export class LiveWorld implements World {
   /** Last reading of rules and of the configuration, RFC 3339. */
   rulesReadAt: string | undefined;
   envoyReadAt: string | undefined;
+  envoyKnownUntilNs: number | undefined;
+  /** Set by who asks Envoy. */
+  wantEnvoy: (() => void) | undefined;
 
   constructor(scope: { readonly node: string; readonly netns: string }, base: TimeBase, names: () => KubeNames) {
     this.node = scope.node;
@@ -188,6 +191,11 @@ export class LiveWorld implements World {
     this.envoyReadAt = config.readAt;
     this.unavailable.delete('config_dump');
     this.version++;
+  }
+
+  /** Envoy was asked at that time, and what it has is the last reading. @param askedAt RFC 3339 */
+  envoyConfirmed(askedAt: string): void {
+    this.envoyKnownUntilNs = this.#at(askedAt);
   }
 
   setListeners(listeners: readonly ListenerStatus[]): void {

@@ -48,6 +48,10 @@ export interface World extends Scope {
   readonly sockets: SocketView | undefined;
   /** `undefined` when no configuration was recorded. */
   readonly envoy: EnvoyHistory | undefined;
+  /** While it is watched: until when the configurations in `envoy` are known to be all that there were; nanoseconds since the base. Absent where nobody watches it. */
+  readonly envoyKnownUntilNs?: number | undefined;
+  /** Asks for it to be known until later, soon. */
+  readonly wantEnvoy?: (() => void) | undefined;
   /** Where Envoy listens, by /listeners; `undefined` when it was not recorded. */
   readonly listeners: readonly ListenerStatus[] | undefined;
   /** What Envoy's access log says; `undefined` when none was recorded. */

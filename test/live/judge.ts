@@ -28,9 +28,10 @@ export function judge(
   records: { readonly flows: readonly FlowRecord[]; readonly paths: readonly PathRecord[] },
   { logs, translations }: Testimony,
   did: ReadonlyMap<string, readonly Done[]>,
+  hasGaps = false,
 ): Judged {
   return {
-    all: compareWithLogs(logs, records),
+    all: compareWithLogs(logs, records, hasGaps),
     phases: new Map([...did].map(([phase, done]) => [phase, compareWithLogs(during(logs, done), records)])),
     translations: compareTranslations(records.flows, translations),
   };

@@ -98,10 +98,14 @@ export function compareWithAccessLog(recording: string, records: Replayed): Comp
   return compareWithLogs(logsOf(recording), records);
 }
 
-/** @param logs by the network namespace of the pod whose proxy wrote them; each in the order of its times */
+/**
+ * @param logs by the network namespace of the pod whose proxy wrote them; each in the order of its times
+ * @param hasGaps nothing was captured for a while: of a request that is no path nothing was said, whatever its connection's record says of the first
+ */
 export function compareWithLogs(
   logs: ReadonlyMap<string, readonly Entry[]>,
   { flows, paths }: { readonly flows: readonly FlowRecord[]; readonly paths: readonly PathRecord[] },
+  hasGaps = false,
 ): Comparison {
   const none = (): Named => ({ right: 0, wrong: 0, unknown: 0 });
   const result: Comparison = {
@@ -150,7 +154,7 @@ export function compareWithLogs(
         [...downs].flatMap((down) => [...byFlow.get(down.id)].map((path) => ({ path, down }))),
         used,
       );
-      judgeNames(result, netns, entry, hop, downs);
+      judgeNames(result, netns, entry, hop, hasGaps && entry.protocol.startsWith('HTTP') ? new Set() : downs);
       if (ups.size > 0) judgeJoin(result, downs, ups, byFlow);
       const { method, path: asked, requestId } = entry;
       requests.add(`${netns} ${method} ${withoutQuery(asked)}`, { requestId, downs, ups });

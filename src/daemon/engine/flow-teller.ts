@@ -3,7 +3,7 @@ import type { FlowRecord } from '../../record/record.ts';
 import { awaitsPath, type LiveFlow, recordOf, signatureOf } from './live-flow.ts';
 
 /** A flow whose paths could not be told by then is told without them. */
-const PATHS_WAIT_NS = 6e9;
+const PATHS_WAIT_NS = 14e9;
 /** What is known of a flow changes a few times at its beginning: not every change is told. */
 const CHANGE_NS = 1e9;
 

@@ -26,6 +26,9 @@ const DEPARTURE_NS = 1.5e9;
 /** The legs of a connection end one after the other. */
 const LAST_LEG_NS = 2e9;
 
+/** What was decided is told when Envoy's configuration is known to have been that; one that does not answer is waited for this long. */
+const CONFIGURATION_NS = 10e9;
+
 /** Connections that are remembered as those on which requests may have gone on. */
 const OPEN_MAX = 4096;
 
@@ -186,7 +189,10 @@ export class PathTeller {
       ...exchanges.map((one) => one.responseEndNs ?? one.responseStartNs ?? one.requestEndNs ?? one.requestStartNs ?? 0),
     );
     if (all) return over ? 'close' : 'update';
-    if (over) return nowNs - lastNs >= this.#settleNs && !this.#awaitsDeparture(path, nowNs - lastNs) ? 'close' : undefined;
+    const decidedNs = Math.max(...exchanges.map(({ requestStartNs }) => requestStartNs ?? 0));
+    const awaits = this.#awaitsConfiguration(path, decidedNs, nowNs);
+    if (over) return nowNs - lastNs >= this.#settleNs && !awaits && !this.#awaitsDeparture(path, nowNs - lastNs) ? 'close' : undefined;
+    if (awaits) return undefined;
     const age = nowNs - startOf(path);
     const told = this.#openIds.has(exchange);
     if (age >= STANDING_REQUEST_NS || (age >= LONG_REQUEST_NS && !told)) return told ? 'update' : 'open';
@@ -201,10 +207,12 @@ export class PathTeller {
     const quiet = nowNs - lastNs;
     if (head.pathCount > 0) return this.#openEvent(path, quiet, all);
     if (all) return head.ended ? 'close' : 'update';
+    const awaits = this.#awaitsConfiguration(path, headSubject.flow.firstNs, nowNs);
     if (head.ended) {
       const rest = path.legs.every((leg) => this.#hasEnded(leg)) || quiet >= LAST_LEG_NS;
-      return rest && quiet >= this.#settleNs && !this.#awaitsDeparture(path, quiet) ? 'close' : undefined;
+      return rest && quiet >= this.#settleNs && !awaits && !this.#awaitsDeparture(path, quiet) ? 'close' : undefined;
     }
+    if (awaits) return undefined;
     const protocol = headSubject.tracker?.protocol;
     if (protocol === 'http1' || protocol === 'http2') return undefined;
     const age = nowNs - headSubject.flow.firstNs;
@@ -252,6 +260,17 @@ export class PathTeller {
   #awaitsDeparture(path: FoundPath, quietNs: number): boolean {
     const first = path.hops[0]?.down;
     return first !== undefined && path.legs[0] !== first && path.legs[0]?.ports.hasProxy === true && quietNs < DEPARTURE_NS;
+  }
+
+  /** A proxy on its way may have had a newer configuration by then than is known of. */
+  #awaitsConfiguration({ legs }: FoundPath, decidedNs: number, nowNs: number): boolean {
+    let awaits = false;
+    for (const { world, ports } of legs) {
+      if (!ports.hasProxy || world.envoyKnownUntilNs === undefined || world.envoyKnownUntilNs > decidedNs) continue;
+      world.wantEnvoy?.();
+      awaits ||= nowNs - decidedNs < CONFIGURATION_NS;
+    }
+    return awaits;
   }
 
   #endStanding(nowNs: number, all: boolean): void {

@@ -72,6 +72,8 @@ const PERHAPS_MS = 5000;
 const SHARE_PERHAPS = 0.05;
 const SHARE_CHANGED = 0.25;
 const FORGETTING = 3;
+/** Between two questions where somebody waits for the answer. */
+const HURRY_MS = 1000;
 const REASON_LENGTH = 400;
 
 /** What was built of configurations, of all Envoys of this process. */
@@ -93,6 +95,8 @@ export class EnvoyWatch {
   #readMs = Number.NEGATIVE_INFINITY;
   #tookMs = 0;
   #failures = 0;
+  #askedMs = 0;
+  #resting: AbortController | undefined;
   #staleSinceMs: number | undefined;
   #heardMs: number | undefined;
 
@@ -114,7 +118,13 @@ export class EnvoyWatch {
   }
 
   start(): void {
+    this.#options.world.wantEnvoy = () => this.#hurry();
     this.#running ??= this.#run();
+  }
+
+  /** Something waits to be told what the configuration was: Envoy is asked before its turn. One that does not answer is not asked more often for that. */
+  #hurry(): void {
+    if (this.#failures === 0 && this.#now() - this.#askedMs >= HURRY_MS) this.#resting?.abort();
   }
 
   async stop(): Promise<void> {
@@ -159,7 +169,8 @@ export class EnvoyWatch {
           this.#options.log.warn({ err: error }, 'the configuration of an Envoy could not be read');
         this.#fail(error instanceof Error ? error.message : String(error));
       }
-      await sleep(this.#pauseMs(), undefined, { signal }).catch(() => {});
+      this.#resting = new AbortController();
+      await sleep(this.#pauseMs(), undefined, { signal: AbortSignal.any([signal, this.#resting.signal]) }).catch(() => {});
     }
   }
 
@@ -186,6 +197,8 @@ export class EnvoyWatch {
   }
 
   async #poll(): Promise<void> {
+    const askedMs = this.#now();
+    this.#askedMs = askedMs;
     const versions = await this.#askVersions();
     const nowMs = this.#now();
     const change = compareVersions(this.#versions, versions);
@@ -196,6 +209,7 @@ export class EnvoyWatch {
         : (change !== 'same' || this.#staleSinceMs !== undefined) && restedMs >= this.#tookMs / SHARE_CHANGED;
     if (!due) {
       if (change === 'same') this.#versions = versions;
+      if (change === 'same' || change === 'perhaps') this.#confirm(askedMs);
       this.counters.same++;
       this.#heard(nowMs);
       return;
@@ -204,7 +218,12 @@ export class EnvoyWatch {
     await this.#readAll(nowMs);
     // What changed while it was read is read again next time.
     this.#versions = versions;
+    this.#confirm(askedMs);
     this.#heard(nowMs);
+  }
+
+  #confirm(askedMs: number): void {
+    this.#options.world.envoyConfirmed(new Date(askedMs).toISOString());
   }
 
   #heard(nowMs: number): void {
