@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -18,6 +19,9 @@
 
 namespace probe {
 namespace {
+
+constexpr int kTakeOverAttempts = 40;
+constexpr useconds_t kTakeOverPauseUs = 50'000;
 
 constexpr int kFailed = 1;
 constexpr int kUsage = 2;
@@ -38,7 +42,14 @@ Descriptor listen_on(const std::string& path) {
     return {};
   }
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-  if (leftover(address)) ::unlink(address.sun_path);
+  // A probe that was killed goes on holding its socket until the kernel has taken down its rings.
+  for (int attempt = 0; attempt < kTakeOverAttempts && ::access(address.sun_path, F_OK) == 0; attempt++) {
+    if (leftover(address)) {
+      ::unlink(address.sun_path);
+      break;
+    }
+    ::usleep(kTakeOverPauseUs);
+  }
   Descriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   // Group: the folder's, where that has the set-group-id bit. Who connects is checked besides.
   ::umask(0117);
