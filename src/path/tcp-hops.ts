@@ -1,7 +1,7 @@
 /**
  * Joins connections that a proxy carries as bytes: each connection that came in with the one that was opened for it.
  *
- * What must hold: the upstream connection is opened after the downstream one, goes where the configuration allows, and every byte that the client got came over it. TLS that is
+ * What must hold: the upstream connection became ready after the downstream one was opened (a pool gives it to the one that waits longest, whoever it was opened for), goes where the configuration allows, and every byte that the client got came over it. TLS that is
  * passed through shows the same ClientHello on both sides.
  */
 import type { Subject } from '../annotate/subject.ts';
@@ -30,6 +30,18 @@ function bytesOf(tracker: ConnectionTracker | undefined): readonly [number, numb
   return tracker.timeline?.total ?? [0, 0];
 }
 
+/** When the proxy could first send on it: a TCP handshake later than its first packet, with TLS when that was agreed on. Where that was not seen: its first packet. */
+function readyNs({ flow, record, tracker }: Subject): number {
+  const opened = flow.firstNs + (record.tcp?.handshakeMs ?? 0) * 1e6;
+  if (tracker?.tls === undefined) return opened;
+  let ready = opened;
+  for (const { handshake, direction, endNs } of tracker.timeline?.bursts ?? []) {
+    if (!handshake && direction === 0) break;
+    if (handshake && direction === 0) ready = endNs;
+  }
+  return Math.max(opened, ready);
+}
+
 /** Where requests can be read on both sides, they are the same: nobody changes what is carried as bytes. */
 function sameRequests(down: ConnectionTracker | undefined, up: ConnectionTracker | undefined): boolean {
   const readable = (tracker: ConnectionTracker | undefined) => tracker?.protocol === 'http1' || tracker?.protocol === 'http2';
@@ -55,7 +67,7 @@ export function mayCarry(down: Subject, up: Subject, routed: RoutedDecision | un
     !mayLeadTo(routed, up, down.tracker?.protocol === 'tls' && down.connection?.tls !== 'mutual' && down.connection?.tls !== 'tls')
   )
     return false;
-  if (!down.flow.midstream && !up.flow.midstream && up.flow.firstNs + CLOCK_NS < down.flow.firstNs) return false;
+  if (!down.flow.midstream && !up.flow.midstream && readyNs(up) + CLOCK_NS < down.flow.firstNs) return false;
   if (up.flow.firstNs > down.flow.lastNs + CLOCK_NS || down.flow.firstNs > up.flow.lastNs + CLOCK_NS) return false;
   if (down.flow.midstream !== up.flow.midstream && up.flow.midstream) return false;
   const hello = down.tracker?.tls?.clientHello;
