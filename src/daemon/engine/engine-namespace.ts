@@ -15,7 +15,7 @@ import type { TimeBase } from '../../net/time.ts';
 import type { FlowRecord } from '../../record/record.ts';
 import { PROBE_LINK_TYPES, ProbeFrames } from '../../source/probe-frames.ts';
 import type { World } from '../../world/world.ts';
-import { awaitsPath, hasOpenRequest, idleLimitNs, type LiveFlow, makeLiveFlow, oldestOpenNs, restore } from './live-flow.ts';
+import { awaitsPath, hasOpenRequest, heldSinceNs, idleLimitNs, type LiveFlow, makeLiveFlow, oldestOpenNs, restore } from './live-flow.ts';
 
 /** A flow takes part in what is joined for so long after something came on it; one that ended and was told, and that no proxy uses for anything unsure, need not. */
 const ACTIVE_NS = 4e9;
@@ -139,11 +139,22 @@ export class EngineNamespace {
     for (const live of this.#live) if (live !== undefined) yield live;
   }
 
-  /** Those that take part in what is joined now, without what an earlier look at paths wrote into them. */
-  active(nowNs: number): LiveFlow[] {
+  /** When the first request began that is over and still to be told; Infinity when there is none. */
+  heldSinceNs(): number {
+    let since = Number.POSITIVE_INFINITY;
+    for (const live of this.#live) if (live !== undefined) since = Math.min(since, heldSinceNs(live));
+    return since;
+  }
+
+  /**
+   * Those that take part in what is joined now, without what an earlier look at paths wrote into them.
+   *
+   * @param sinceNs whatever came since then may be a part of what is still to be told
+   */
+  active(nowNs: number, sinceNs: number): LiveFlow[] {
     const found: LiveFlow[] = [];
     for (const live of this.#live) {
-      if (live === undefined || !this.#isActive(live, nowNs)) continue;
+      if (live === undefined || !this.#isActive(live, nowNs, sinceNs)) continue;
       restore(live);
       found.push(live);
     }
@@ -151,31 +162,33 @@ export class EngineNamespace {
   }
 
   /** Forgets flows that ended and were told, and what of the others is of no use any more. */
-  forget(nowNs: number): void {
+  forget(nowNs: number, sinceNs: number): void {
     let beforeNs = nowNs - RETAIN_NS;
     let ended = this.#faulty.size;
     for (const live of this.#live) {
       if (live === undefined) continue;
       beforeNs = Math.min(beforeNs, oldestOpenNs(live));
-      if (isForgettable(live, nowNs)) ended++;
+      if (isForgettable(live, nowNs, sinceNs)) ended++;
     }
     for (const live of this.#live)
-      if (live !== undefined && nowNs - live.touchedNs < 2 * RETAIN_NS) live.subject.tracker?.forget(beforeNs, nowNs - UNSURE_NS);
+      if (live !== undefined && nowNs - live.touchedNs < 2 * RETAIN_NS)
+        live.subject.tracker?.forget(beforeNs, Math.min(nowNs - UNSURE_NS, sinceNs));
     const worth = ended > Math.max(FORGET_MIN, this.flowCount / 4) || (ended > 0 && nowNs - this.#forgotNs > FORGET_EVERY_NS);
     if (!worth) return;
     this.#forgotNs = nowNs;
     const keep = new Uint8Array(this.flowCount).fill(1);
-    for (const live of this.#live) if (live !== undefined && isForgettable(live, nowNs)) this.#strike(keep, live.slot);
+    for (const live of this.#live) if (live !== undefined && isForgettable(live, nowNs, sinceNs)) this.#strike(keep, live.slot);
     const { doubles } = this.#flows.table;
     for (const slot of this.#faulty) if (nowNs - doubles[slot * SLOT_DOUBLES + D_LAST]! > LINGER_NS) this.#strike(keep, slot);
     this.#renumber(keep);
   }
 
-  #isActive(live: LiveFlow, nowNs: number): boolean {
+  #isActive(live: LiveFlow, nowNs: number, sinceNs: number): boolean {
     if (this.closing) return true;
-    const idleNs = nowNs - live.touchedNs;
-    if (live.told === 'close' && !live.unsure && !awaitsPath(live)) return live.subject.ports.hasProxy && idleNs < ENDED_NS;
-    if (idleNs < ACTIVE_NS) return true;
+    const { touchedNs } = live;
+    if (live.told === 'close' && !live.unsure && !awaitsPath(live))
+      return live.subject.ports.hasProxy && touchedNs > Math.min(nowNs - ENDED_NS, sinceNs);
+    if (touchedNs > Math.min(nowNs - ACTIVE_NS, sinceNs)) return true;
     if (live.ended) return awaitsPath(live);
     if (live.standing === 'down' || hasOpenRequest(live)) return true;
     const { subject } = live;
@@ -303,8 +316,10 @@ export class EngineNamespace {
   }
 }
 
-function isForgettable(live: LiveFlow, nowNs: number): boolean {
-  return live.told === 'close' && !awaitsPath(live) && nowNs - Math.max(live.subject.flow.lastNs, live.touchedNs) > LINGER_NS;
+function isForgettable(live: LiveFlow, nowNs: number, sinceNs: number): boolean {
+  return (
+    live.told === 'close' && !awaitsPath(live) && Math.max(live.subject.flow.lastNs, live.touchedNs) < Math.min(nowNs - LINGER_NS, sinceNs)
+  );
 }
 
 /** Conntrack forgets connections before the last of their packets came by: what was judged with it stays, what packets tell is new. */

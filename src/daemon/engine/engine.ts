@@ -44,6 +44,9 @@ const FLOWS_MAX = 262_144;
 const PATHS_EVERY_NS = 450e6;
 const FINDINGS_EVERY_NS = 2e9;
 const FAILURES_MAX = 3;
+/** Longer than anything waits to be told (path-teller.ts), and what lies before it that may belong to it. */
+const HELD_MAX_NS = 15e9;
+const HELD_MARGIN_NS = 1e9;
 
 export class Engine {
   readonly #options: EngineOptions;
@@ -150,10 +153,18 @@ export class Engine {
     for (const namespace of namespaces) for (const live of namespace.flows()) this.#flows.tell(live, nowNs, all);
     for (const record of this.#behind) this.#write(record);
     this.#behind = [];
+    const sinceNs = this.#heldSinceNs(namespaces, nowNs);
     for (const namespace of namespaces) {
       if (namespace.closing) this.#drop(namespace);
-      else namespace.forget(nowNs);
+      else namespace.forget(nowNs, sinceNs);
     }
+  }
+
+  /** Nothing that came since then is left out or forgotten: a request that is over waits for its proxy's configuration to be confirmed, and is joined with all that was there when it was. */
+  #heldSinceNs(namespaces: readonly EngineNamespace[], nowNs: number): number {
+    let since = nowNs;
+    for (const namespace of namespaces) since = Math.min(since, namespace.heldSinceNs());
+    return Math.max(since - HELD_MARGIN_NS, nowNs - HELD_MAX_NS);
   }
 
   /** What makes joining fail again and again is told without its paths, so that the rest goes on. */
@@ -165,7 +176,7 @@ export class Engine {
       if (++this.#failures < FAILURES_MAX && !all) return;
       this.#failures = 0;
       let count = 0;
-      for (const namespace of namespaces) count += giveUpPaths(namespace.active(nowNs));
+      for (const namespace of namespaces) count += giveUpPaths(namespace.active(nowNs, nowNs - HELD_MAX_NS));
       this.#fail(count, `Cannot join ${count} flows to paths: ${textOf(error)}`, nowNs);
     }
   }
@@ -188,7 +199,8 @@ export class Engine {
   }
 
   #tellPaths(namespaces: readonly EngineNamespace[], nowNs: number, all: boolean): void {
-    const active = namespaces.map((namespace) => namespace.active(nowNs));
+    const sinceNs = this.#heldSinceNs(namespaces, nowNs);
+    const active = namespaces.map((namespace) => namespace.active(nowNs, sinceNs));
     const owners = new Map<Subject, LiveFlow>();
     for (const flows of active) for (const live of flows) owners.set(live.subject, live);
     const standing = this.#paths.standing(owners);

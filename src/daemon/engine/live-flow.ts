@@ -119,6 +119,14 @@ export function restore({ subject, roles, envoy, firstDecision }: LiveFlow): voi
   delete record.findings;
 }
 
+/** When the first of its requests began that are over and still to be told; Infinity when there is none. */
+export function heldSinceNs({ subject: { tracker } }: LiveFlow): number {
+  let since = Number.POSITIVE_INFINITY;
+  for (const { told, settled, done, responseDone, requestStartNs } of tracker?.exchanges ?? [])
+    if (!told && !settled && (done || responseDone) && requestStartNs !== undefined && requestStartNs < since) since = requestStartNs;
+  return since;
+}
+
 export function addPath(flow: LiveFlow, id: string): void {
   flow.pathCount++;
   if (flow.paths.length < PATHS_NAMED_MAX) flow.paths.push(id);

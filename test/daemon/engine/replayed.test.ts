@@ -82,3 +82,10 @@ test('a record of an id is told as open, then changed, then closed once, and nev
 test('the same frames and ticks give the same records', () => {
   assert.deepEqual(watch('captures/weighted-routes'), watch('captures/weighted-routes'));
 });
+
+test('requests that wait for a proxy to be asked for its configuration are joined with all that was there when they were made', () => {
+  for (const name of ['bookinfo', 'weighted-routes', 'h2c-grpc']) {
+    const paths = (records: readonly AnyRecord[]) => [...last(records, 'path')].map(([id, record]) => [id, comparable(record)]).sort();
+    assert.deepEqual(paths(watch(join('captures', name), { polls: 8 })), paths(watch(join('captures', name))));
+  }
+});

@@ -36,7 +36,12 @@ function probeFrame(epochSeconds: number, timeNs: number, wireLength: number, by
 /** The records that the engine gives of a recording whose captures have link type LINUX_SLL2; `end` false: the connections go on when it is over. `told` hears of each when it is told. */
 export function watch(
   path: string,
-  options: { readonly linger?: number; readonly batch?: boolean; readonly told?: (record: AnyRecord, epochMs: number) => void } = {},
+  options: {
+    readonly linger?: number;
+    readonly batch?: boolean /** Seconds between two times at which Envoys are asked for their versions; 0 at once. */;
+    readonly polls?: number;
+    readonly told?: (record: AnyRecord, epochMs: number) => void;
+  } = {},
 ): AnyRecord[] {
   const base = new SourceBase();
   const room = new ConfigRoom();
@@ -76,7 +81,13 @@ export function watch(
         );
       const scope = { node, netns: entry.netns, interfaces: entry.interfaces, ...(entry.pod === undefined ? {} : { pod: entry.pod }) };
       const world = new RecordedWorld(scope, files, names(), base, [], room);
-      worlds.push(Object.assign(world, { version: 0, expire: () => {} }));
+      const polled = { version: 0, envoyKnownUntilNs: 0, expire: (nowNs: number) => poll(polled, nowNs) };
+      const poll = (at: { envoyKnownUntilNs: number }, nowNs: number) => {
+        const every = (options.polls ?? 0) * 1e9;
+        at.envoyKnownUntilNs = every === 0 ? nowNs : Math.floor(nowNs / every) * every;
+        Object.assign(world, at);
+      };
+      worlds.push(Object.assign(world, polled));
       const sources = snapshots.flatMap((snapshot) =>
         snapshot.kind === 'packets' && snapshot.path !== undefined ? (bundle.openPackets(snapshot.path, { base }) ?? []) : [],
       );
