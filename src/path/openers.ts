@@ -67,12 +67,14 @@ export function joinOpened(hops: readonly Hop[], orphans: readonly Subject[], fi
     const hop = result[i]!;
     // Several attempts for one request: the last is the one that decided its fate.
     const tries = [...ups].sort((a, b) => a.flow.firstNs - b.flow.firstNs);
+    // One that answered was no attempt that failed: it served somebody else.
+    const attempts = tries.slice(0, -1).filter((attempt) => hop.of === 'request' || !attempt.flow.payloadToSource);
     const { join: _, ...rest } = hop;
     result[i] = {
       ...rest,
       up: tries.at(-1)!,
       join: { by: 'order', evidence: 'derived' },
-      ...(tries.length > 1 ? { attempts: tries.slice(0, -1) } : {}),
+      ...(attempts.length > 0 ? { attempts } : {}),
     };
   }
   return result;
