@@ -19,9 +19,17 @@ const absent = compiled.filter((file) => !existsSync(file));
 if (absent.length > 0) stop(`Cannot run "${absent[0]}": it must have been compiled, it is absent. Run npm run build`);
 if (compiled.length === 0) stop('Cannot run tests: at least one *.test.ts is needed, there is none');
 
+// Most of them wait: for processes, for time to pass. More at once than there are processors.
 const run = spawnSync(
   process.execPath,
-  ['--test', '--test-reporter=./scripts/test-reporter.mjs', '--test-reporter-destination=stdout', ...options, ...compiled],
+  [
+    '--test',
+    '--test-concurrency=3',
+    '--test-reporter=./scripts/test-reporter.mjs',
+    '--test-reporter-destination=stdout',
+    ...options,
+    ...compiled,
+  ],
   {
     stdio: ['ignore', 'inherit', 'inherit'],
   },

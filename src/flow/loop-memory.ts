@@ -92,11 +92,14 @@ export class LoopMemory {
   readonly loop: FlowLoop | undefined;
   readonly #memory: GrowingMemory | undefined;
 
-  /** @param plain ordinary arrays, without the loop */
-  constructor(plain = false) {
+  /**
+   * @param plain ordinary arrays, without the loop
+   * @param slots for so many flows at first; of ordinary arrays only
+   */
+  constructor(plain = false, slots = Math.floor((STEP_PAGES * PAGE_BYTES) / SLOT_BYTES)) {
     this.#memory = plain ? undefined : reserve();
     this.loop = this.#memory === undefined ? undefined : makeLoop(this.#memory);
-    const buffer = this.#memory?.buffer ?? new ArrayBuffer(STEP_PAGES * PAGE_BYTES);
+    const buffer = this.#memory?.buffer ?? new ArrayBuffer(slots * SLOT_BYTES);
     const from = this.#memory === undefined ? 0 : SLOTS;
     this.words = new Int32Array(buffer, from);
     this.doubles = new Float64Array(buffer, from);

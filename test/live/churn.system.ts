@@ -21,7 +21,7 @@ test(`${PODS} namespaces with ${ALIVE} addresses come and go under traffic: noth
   buildProbe();
   const folder = makeFolder();
   const arena = await Arena.open(folder);
-  const daemon = new LiveDaemon({ node: 'node-c', folder: join(folder, 'node-c'), enter: arena.enter });
+  const daemon = new LiveDaemon({ node: 'node-c', folder: join(folder, 'node-c'), enter: arena.enter, heapMiB: 64 });
   try {
     await daemon.start();
     await daemon.capturing(1);

@@ -35,6 +35,8 @@ export interface DaemonOptions {
   readonly kubeconfig?: string;
   readonly probeWords?: readonly string[];
   readonly words?: readonly string[];
+  /** MiB that V8's old generation may take: without a bound it grows as long as it likes before it collects, and a leak cannot be told from that. */
+  readonly heapMiB?: number;
 }
 
 export class LiveDaemon {
@@ -86,7 +88,8 @@ export class LiveDaemon {
       chownSync(own, UID, UID);
       words.push('--kubernetes-source', 'kubeconfig', '--kubernetes-kubeconfig', own);
     }
-    const argv = [...this.#user, process.execPath, program, 'daemon', ...words, ...(this.#options.words ?? [])];
+    const bound = this.#options.heapMiB === undefined ? [] : [`--max-old-space-size=${this.#options.heapMiB}`];
+    const argv = [...this.#user, process.execPath, ...bound, program, 'daemon', ...words, ...(this.#options.words ?? [])];
     const log = join(this.folder, `daemon.${this.#starts}.log`);
     this.#daemon = start(this.#options.enter(argv), { out: log, error: log });
     await until(`"${this.node}" to be ready (${this.folder})`, 30, async () => {

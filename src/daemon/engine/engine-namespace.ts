@@ -13,7 +13,7 @@ import { NamespaceFlows } from '../../flow/namespace-flows.ts';
 import { D_LAST, D_PACKETS_A, D_PACKETS_B, SLOT_DOUBLES, SLOT_WORDS, W_OTHER_HALF } from '../../flow/slot.ts';
 import type { TimeBase } from '../../net/time.ts';
 import type { FlowRecord } from '../../record/record.ts';
-import { PROBE_LINK_TYPES, ProbeFrames } from '../../source/probe-frames.ts';
+import { PROBE_LINK_TYPES, type ProbeFrames } from '../../source/probe-frames.ts';
 import type { World } from '../../world/world.ts';
 import { awaitsPath, hasOpenRequest, heldSinceNs, idleLimitNs, type LiveFlow, makeLiveFlow, oldestOpenNs, restore } from './live-flow.ts';
 
@@ -26,6 +26,8 @@ const LINGER_NS = 5e9;
 const RETAIN_NS = 10e9;
 /** Requests whose place is not sure take part so long after they ended: others are surer by them. */
 const UNSURE_NS = 3e9;
+/** Room for flows at first: most namespaces have few. */
+const FIRST_SLOTS = 512;
 /** Flows to forget that make it worth to move the others together. */
 const FORGET_MIN = 256;
 const FORGET_EVERY_NS = 10e9;
@@ -60,14 +62,15 @@ export class EngineNamespace {
   #faulty = new Set<number>();
   #faults = { count: 0, reason: '' };
 
-  constructor(cookie: bigint, world: WatchedWorld, base: TimeBase, seed: number, flowsMax: number) {
+  /** @param frames is filled and emptied within one call: one serves all namespaces */
+  constructor(cookie: bigint, world: WatchedWorld, base: TimeBase, frames: ProbeFrames, seed: number, flowsMax: number) {
     this.cookie = cookie;
     this.world = world;
     this.#base = base;
     this.#flowsMax = flowsMax;
     // There may be hundreds of these: none reserves the addresses that the loop of WebAssembly wants.
-    this.#flows = new NamespaceFlows({ follow: 'all', seed, memory: new LoopMemory(true) });
-    this.#frames = new ProbeFrames(base);
+    this.#flows = new NamespaceFlows({ follow: 'all', seed, memory: new LoopMemory(true, FIRST_SLOTS) });
+    this.#frames = frames;
   }
 
   /** Frames and bytes on the wire so far. */

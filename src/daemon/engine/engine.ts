@@ -14,6 +14,7 @@ import { type Loss, lostRecord } from '../../record/lost.ts';
 import type { AnyRecord, LostRecord, TotalRecord } from '../../record/record.ts';
 import { noRedaction, redaction } from '../../record/redact.ts';
 import { Tally } from '../../record/tally.ts';
+import { ProbeFrames } from '../../source/probe-frames.ts';
 import { EngineNamespace, type WatchedWorld } from './engine-namespace.ts';
 import { FindingTeller } from './finding-teller.ts';
 import { FlowTeller } from './flow-teller.ts';
@@ -52,6 +53,7 @@ export class Engine {
   readonly #options: EngineOptions;
   readonly #write: (record: AnyRecord) => void;
   readonly #namespaces = new Set<EngineNamespace>();
+  readonly #frames: ProbeFrames;
   readonly #tally = new Tally();
   /** The last of each source in each scope. */
   readonly #losses = new Map<string, LostRecord>();
@@ -75,6 +77,7 @@ export class Engine {
       if ((record.type !== 'flow' && record.type !== 'path') || record.event === 'close' || this.#finishing) this.#tally.add(record);
       write(record);
     };
+    this.#frames = new ProbeFrames(options.base);
     const settleNs = options.settleNs ?? SETTLE_NS;
     this.#findings = new FindingTeller((record) => this.#behind.push(record));
     this.#paths = new PathTeller(settleNs, (record) => {
@@ -86,7 +89,7 @@ export class Engine {
 
   open(cookie: bigint, world: WatchedWorld): EngineNamespace {
     const { base, seed, flowsMax } = this.#options;
-    const namespace = new EngineNamespace(cookie, world, base, seed, flowsMax ?? FLOWS_MAX);
+    const namespace = new EngineNamespace(cookie, world, base, this.#frames, seed, flowsMax ?? FLOWS_MAX);
     this.#namespaces.add(namespace);
     return namespace;
   }
