@@ -51,10 +51,11 @@ export function file(name: string, content: string | Uint8Array): string {
   return path;
 }
 
-/** Runs it to its end and asserts what holds for every input: no crash, no stack trace, bounded memory and time. */
-export async function runHostile(args: readonly string[], stdin?: string | Uint8Array): Promise<Ended> {
+/** Runs it to its end and asserts what holds for every input: no crash, no stack trace, bounded memory and time. @param before a program that runs it */
+export async function runHostile(args: readonly string[], stdin?: string | Uint8Array, before: readonly string[] = []): Promise<Ended> {
   const began = performance.now();
-  const child = spawn(process.execPath, ['--require', probe, main, ...args], {
+  const [program, ...rest] = [...before, process.execPath, '--require', probe, main, ...args] as [string, ...string[]];
+  const child = spawn(program, rest, {
     stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
     env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: '' },
     timeout: MAX_MS * 2,
