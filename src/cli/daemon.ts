@@ -5,6 +5,7 @@ import { Daemon } from '../daemon/daemon.ts';
 import { keepInspectorShut } from '../daemon/inspector.ts';
 import { type DaemonLog, openLog } from '../daemon/log.ts';
 import { makeMetrics } from '../daemon/metrics.ts';
+import { errorText } from '../net/error-text.ts';
 import type { Describe } from './commands.ts';
 import { addConfigOptions, configSources } from './config-options.ts';
 import { COMPLETE, USAGE } from './exit-code.ts';
@@ -53,7 +54,7 @@ async function run(config: DaemonConfig, log: DaemonLog, again: () => DaemonConf
   } catch (error) {
     log.fatal({ err: error }, 'the daemon cannot begin');
     await log.close();
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+    process.stderr.write(`${errorText(error)}\n`);
     return USAGE;
   }
   let held = config;

@@ -1,5 +1,6 @@
 /** Asks the probe, the daemon and each namespace's Envoy what `sidetrace doctor` wants to know of them. */
 import { existsSync } from 'node:fs';
+import { errorText } from '../net/error-text.ts';
 import type { ProbeReply } from '../source/probe-protocol.ts';
 import { readStatus } from '../stream/status-shape.ts';
 import { askDaemon, readAll } from './daemon-http.ts';
@@ -62,7 +63,7 @@ async function ask(
     if (may) for (const one of listed.slice(0, ENVOYS_MAX)) envoys.push(await askEnvoy(questions, one));
     return { probe, envoys };
   } catch (error) {
-    return { probe: { ...about, fault: error instanceof Error ? error.message : String(error) }, envoys: [] };
+    return { probe: { ...about, fault: errorText(error) }, envoys: [] };
   } finally {
     questions.close();
   }
@@ -105,7 +106,7 @@ export async function askDaemonState(server: Server, asked: boolean): Promise<Da
     const capturing = namespaces.filter(({ state }) => state === 'capturing').length;
     return { ...about, about: `version ${status.version} on ${status.node}, captures ${capturing} of ${namespaces.length} namespaces` };
   } catch (error) {
-    const text = error instanceof Error ? error.message : String(error);
+    const text = errorText(error);
     return { ...about, fault: text.replace(/^Cannot ask the daemon at "[^"]*" for "[^"]*": /, '') };
   }
 }

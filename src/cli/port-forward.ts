@@ -9,6 +9,7 @@ import { type AddressInfo, createServer, type Server as NetServer, type Socket }
 import { type ClientOptions, type RawData, WebSocket } from 'ws';
 import type { KubeCluster, Material } from '../daemon/kube/kubeconfig.ts';
 import { listOf, objectOf, textOf } from '../kube/fields.ts';
+import { errorText } from '../net/error-text.ts';
 import { complain, InputError } from './failure.ts';
 
 const PROTOCOL = 'v4.channel.k8s.io';
@@ -71,7 +72,7 @@ export class PortForward {
     try {
       remote = new WebSocket(`${this.#cluster.server.replace(/^http/, 'ws')}${place}`, PROTOCOL, connectionOf(this.#cluster));
     } catch (error) {
-      this.#fail(local, error instanceof Error ? error.message : String(error));
+      this.#fail(local, errorText(error));
       return;
     }
     this.#open.add(remote);

@@ -1,6 +1,7 @@
 /** A few questions to a probe, one after the other: for `doctor`, which asks once and goes away. What follows namespaces uses the daemon's own link. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { connect, type Socket } from 'node:net';
+import { errorText } from '../net/error-text.ts';
 import { encodeProbeRequest, type ProbeReply, ProbeReplyReader, type ProbeRequest } from '../source/probe-protocol.ts';
 
 const ANSWER_MS = 6000;
@@ -122,7 +123,7 @@ export class ProbeQuestions {
         this.#replies.set(id, list);
       }
     } catch (error) {
-      this.#end(error instanceof Error ? error.message : String(error));
+      this.#end(errorText(error));
       this.#socket.destroy();
     }
     this.#awake();

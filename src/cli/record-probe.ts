@@ -18,6 +18,7 @@ import type { FollowedNamespace } from '../daemon/node/followed-namespace.ts';
 import { NodeFollower } from '../daemon/node/follower.ts';
 import { describeProbe, type ProbePlace } from '../daemon/node/probe-connection.ts';
 import { ProbeLink } from '../daemon/node/probe-link.ts';
+import { errorText } from '../net/error-text.ts';
 import type { Loss } from '../record/lost.ts';
 import type { LostRecord } from '../record/record.ts';
 import type { LiveWorld } from '../world/live.ts';
@@ -75,10 +76,9 @@ export async function recordFromProbe(place: ProbePlace, wish: RecordWish, captu
   } catch (error) {
     await link.stop();
     if (error instanceof InputError) throw error;
-    throw new InputError(
-      `Cannot record with ${describeProbe(place)}: an answer is wanted, ${said.at(-1) ?? (error instanceof Error ? error.message : String(error))}`,
-      { cause: error },
-    );
+    throw new InputError(`Cannot record with ${describeProbe(place)}: an answer is wanted, ${said.at(-1) ?? errorText(error)}`, {
+      cause: error,
+    });
   }
   let kube: KubeSource | undefined;
   try {
@@ -287,7 +287,7 @@ class ProbeRecording implements BegunRecording {
         source: 'evidence',
         count: 1,
         exact: true,
-        detail: `The evidence of "${namespace.netns}" could not be read at the ${label}: ${error instanceof Error ? error.message : String(error)}`,
+        detail: `The evidence of "${namespace.netns}" could not be read at the ${label}: ${errorText(error)}`,
       });
     }
   }

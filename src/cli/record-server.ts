@@ -3,6 +3,7 @@
 import type { NamespaceAbout, RecordedNamespace } from '../daemon/evidence/bundle-folder.ts';
 import type { EvidenceFile } from '../daemon/evidence/evidence-file.ts';
 import { BlockSplitter } from '../daemon/evidence/pcapng-frames.ts';
+import { errorText } from '../net/error-text.ts';
 import { snapshotsOf } from '../source/bundle.ts';
 import { readStatus } from '../stream/status-shape.ts';
 import { askDaemon, readAll } from './daemon-http.ts';
@@ -160,7 +161,7 @@ class Recording implements ServerRecording {
         return;
       } catch (error) {
         if (signal.aborted || this.run.failure !== undefined) return;
-        const detail = `The packets of "${followed.listed.about.netns}" were not handed over for a while: ${error instanceof Error ? error.message : String(error)}`;
+        const detail = `The packets of "${followed.listed.about.netns}" were not handed over for a while: ${errorText(error)}`;
         this.run.bundle.lose({ source: 'recorder', count: 1, exact: false, detail });
         if (failures++ === 0) complain(detail);
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
@@ -244,7 +245,7 @@ class Recording implements ServerRecording {
         fetched.remove();
       }
     } catch (error) {
-      const detail = `The evidence of "${netns}" could not be read at the ${label}: ${error instanceof Error ? error.message : String(error)}`;
+      const detail = `The evidence of "${netns}" could not be read at the ${label}: ${errorText(error)}`;
       complain(detail);
       this.run.bundle.lose({ source: 'evidence', count: 1, exact: true, detail });
     }
@@ -253,7 +254,7 @@ class Recording implements ServerRecording {
   #outage(error: unknown): void {
     if (this.#unreachable) return;
     this.#unreachable = true;
-    complain(`${error instanceof Error ? error.message : String(error)}. It is asked again`);
+    complain(`${errorText(error)}. It is asked again`);
   }
 }
 

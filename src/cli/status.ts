@@ -1,4 +1,5 @@
 /** `sidetrace status`: how the daemons are, what they follow, what they miss. */
+import { errorText } from '../net/error-text.ts';
 import { formatJson } from '../output/escape.ts';
 import { type DaemonStatus, readStatus } from '../stream/status-shape.ts';
 import { answerFormat } from './answer.ts';
@@ -67,6 +68,6 @@ async function ask(server: Server): Promise<Asked> {
       ? { server: name, fault: `Cannot read the status of "${name}": ${status}` }
       : { server: name, status };
   } catch (error) {
-    return { server: name, fault: error instanceof Error ? error.message : String(error) };
+    return { server: name, fault: errorText(error) };
   }
 }

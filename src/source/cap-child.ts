@@ -6,6 +6,7 @@
  */
 import { createRequire } from 'node:module';
 import { Socket } from 'node:net';
+import { errorText } from '../net/error-text.ts';
 import {
   CAP_BATCH_BYTES,
   CAP_BATCH_FRAMES,
@@ -114,5 +115,5 @@ try {
     end(capMessage(CAP_ENDED, new Uint8Array(0)));
   });
 } catch (error) {
-  end(capMessage(CAP_FAILED, Buffer.from(error instanceof Error ? error.message : String(error))));
+  end(capMessage(CAP_FAILED, Buffer.from(errorText(error))));
 }

@@ -5,6 +5,7 @@
  * Source: RFC 8878 section 3.1.
  */
 import { Decompress } from 'fzstd';
+import { errorText } from '../net/error-text.ts';
 import { BlockWindow } from './block-window.ts';
 import type { ByteFeed } from './byte-feed.ts';
 
@@ -148,7 +149,7 @@ export class ZstdFeed implements ByteFeed {
       // what is shorter than the longest header the library keeps until the next call, and the window is reused
       frame.push(total < LONGEST_HEADER ? bytes.slice() : bytes, last);
     } catch (error) {
-      return this.#stop(`a block that can be decompressed is wanted, it says: ${error instanceof Error ? error.message : String(error)}`);
+      return this.#stop(`a block that can be decompressed is wanted, it says: ${errorText(error)}`);
     }
     input.start += total;
     this.#headerLength = 0;

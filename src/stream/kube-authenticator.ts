@@ -5,6 +5,7 @@
  * Tokens that nobody knows cost the API server few requests: no more than {@link BURST} at once and {@link PER_SECOND} a second, and none for a token that says itself that it has expired or is meant for somebody else.
  */
 import { createHash } from 'node:crypto';
+import { errorText } from '../net/error-text.ts';
 import type { Authenticator, Credentials, Principal, Refusal, Verb } from './authenticator.ts';
 import { unknownPrincipal } from './authenticator.ts';
 
@@ -131,7 +132,7 @@ export class KubeAuthenticator<User extends ReviewedUser> implements Authenticat
 }
 
 function cannotAsk(error: unknown): Refusal {
-  const why = error instanceof Error ? error.message : String(error);
+  const why = errorText(error);
   return {
     refused: 503,
     reason: 'cannot-ask',

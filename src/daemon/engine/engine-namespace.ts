@@ -11,6 +11,7 @@ import { isAnswerHalf, isQuestion, readFlow } from '../../flow/flow.ts';
 import { LoopMemory } from '../../flow/loop-memory.ts';
 import { NamespaceFlows } from '../../flow/namespace-flows.ts';
 import { D_LAST, D_PACKETS_A, D_PACKETS_B, SLOT_DOUBLES, SLOT_WORDS, W_OTHER_HALF } from '../../flow/slot.ts';
+import { errorText } from '../../net/error-text.ts';
 import type { TimeBase } from '../../net/time.ts';
 import type { FlowRecord } from '../../record/record.ts';
 import { PROBE_LINK_TYPES, type ProbeFrames } from '../../source/probe-frames.ts';
@@ -250,7 +251,7 @@ export class EngineNamespace {
     } catch (error) {
       this.#faulty.add(slot);
       this.#live[slot] = undefined;
-      this.#faults = { count: this.#faults.count + 1, reason: error instanceof Error ? error.message : String(error) };
+      this.#faults = { count: this.#faults.count + 1, reason: errorText(error) };
       return undefined;
     }
   }

@@ -8,6 +8,7 @@
  * It reads no clock: the same frames, worlds and ticks give the same records.
  */
 import type { Subject } from '../../annotate/subject.ts';
+import { errorText } from '../../net/error-text.ts';
 import type { TimeBase } from '../../net/time.ts';
 import { assemblePaths } from '../../path/paths.ts';
 import { type Loss, lostRecord } from '../../record/lost.ts';
@@ -180,7 +181,7 @@ export class Engine {
       this.#failures = 0;
       let count = 0;
       for (const namespace of namespaces) count += giveUpPaths(namespace.active(nowNs, nowNs - HELD_MAX_NS));
-      this.#fail(count, `Cannot join ${count} flows to paths: ${textOf(error)}`, nowNs);
+      this.#fail(count, `Cannot join ${count} flows to paths: ${errorText(error)}`, nowNs);
     }
   }
 
@@ -193,7 +194,7 @@ export class Engine {
         all,
       );
     } catch (error) {
-      this.#fail(1, `Cannot look for what is wrong: ${textOf(error)}`, nowNs);
+      this.#fail(1, `Cannot look for what is wrong: ${errorText(error)}`, nowNs);
     }
   }
 
@@ -247,8 +248,4 @@ export class Engine {
     this.#gone.bytes += namespace.bytes;
     this.#namespaces.delete(namespace);
   }
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

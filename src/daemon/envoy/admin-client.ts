@@ -6,6 +6,7 @@
  */
 import { type ClientRequest, type IncomingMessage, request as requestHttp } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { errorText } from '../../net/error-text.ts';
 import { Turns } from '../turns.ts';
 import { checkAdminPath } from './admin-path.ts';
 import { type AdminSlots, nodeSlots } from './slots.ts';
@@ -150,7 +151,7 @@ export class AdminClient {
         },
         () => {},
       );
-      throw error instanceof AdminError ? error : fault(error instanceof Error ? error.message : String(error));
+      throw error instanceof AdminError ? error : fault(errorText(error));
     } finally {
       clearTimeout(timer);
     }
@@ -244,7 +245,7 @@ export class AdminClient {
             resolve(head);
           })().catch((error: unknown) => {
             const known = error instanceof AdminError || error instanceof SyntaxError;
-            fail(known ? error : `it was cut after ${length} bytes, ${error instanceof Error ? error.message : String(error)}`);
+            fail(known ? error : `it was cut after ${length} bytes, ${errorText(error)}`);
           });
       });
       request.end();

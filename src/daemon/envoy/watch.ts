@@ -11,6 +11,7 @@ import { addServerInfo, type EnvoyConfig, parseClusters } from '../../envoy/conf
 import { DumpBuilder } from '../../envoy/dump-builder.ts';
 import type { JsonPart } from '../../envoy/json-part.ts';
 import { parseListeners } from '../../envoy/listener-status.ts';
+import { errorText } from '../../net/error-text.ts';
 import type { LiveWorld } from '../../world/live.ts';
 import type { Log } from '../log.ts';
 import { Turns } from '../turns.ts';
@@ -167,7 +168,7 @@ export class EnvoyWatch {
         if (signal.aborted) return;
         if (!(error instanceof AdminError) && !(error instanceof SyntaxError))
           this.#options.log.warn({ err: error }, 'the configuration of an Envoy could not be read');
-        this.#fail(error instanceof Error ? error.message : String(error));
+        this.#fail(errorText(error));
       }
       this.#resting = new AbortController();
       await sleep(this.#pauseMs(), undefined, { signal: AbortSignal.any([signal, this.#resting.signal]) }).catch(() => {});

@@ -1,4 +1,5 @@
 /** What Envoy's admin interface tells, as a bundle keeps it. */
+import { errorText } from '../../net/error-text.ts';
 import type { EvidenceFile } from './evidence-file.ts';
 import { hideSecrets } from './secrets.ts';
 
@@ -39,7 +40,7 @@ export async function* envoyEvidence(envoy: AskedEnvoy, now: () => string): Asyn
         yield { kind, status: 'ok', readAt, bytes: body };
       }
     } catch (error) {
-      yield { kind, status: 'failed', readAt, reason: (error instanceof Error ? error.message : String(error)).slice(0, 1000) };
+      yield { kind, status: 'failed', readAt, reason: errorText(error).slice(0, 1000) };
       if (kind === questions[0]!.kind) return;
     }
   }

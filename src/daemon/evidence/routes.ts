@@ -1,5 +1,6 @@
 /** What a daemon answers beside its stream: evidence, packets, and Envoy's own answers, of one namespace or all. */
 
+import { errorText } from '../../net/error-text.ts';
 import { RouteError, type RouteHandler, type RouteRequest } from '../../stream/route.ts';
 import { AdminPathError, checkAdminPath } from '../envoy/admin-path.ts';
 import { type EvidenceNamespace, type EvidenceSources, evidenceArchive } from './evidence.ts';
@@ -116,7 +117,7 @@ async function envoy(sources: EvidenceSources, namespace: EvidenceNamespace, { p
     answer = await asked.get(checkAdminPath(`/${path}${words === '' ? '' : `?${words}`}`));
   } catch (error) {
     if (error instanceof AdminPathError) throw new RouteError(403, error.message);
-    throw new RouteError(502, error instanceof Error ? error.message : String(error));
+    throw new RouteError(502, errorText(error));
   }
   await hideSecrets(answer.body);
   return {

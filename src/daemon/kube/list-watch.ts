@@ -7,6 +7,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type JsonObject, listOf, objectOf, textOf } from '../../kube/fields.ts';
+import { errorText } from '../../net/error-text.ts';
 import type { Log } from '../log.ts';
 import { type KubeApi, KubeApiError } from './api.ts';
 import { type BackOff, backOffMs } from './back-off.ts';
@@ -159,7 +160,7 @@ export class ListWatch<T> {
       this.#version = undefined;
       this.#options.log.info({ path: this.#options.path }, 'the version to go on from is gone: listing again');
     }
-    const message = error instanceof Error ? error.message : String(error);
+    const message = errorText(error);
     if (error instanceof KubeApiError) {
       if (error.status === 401 || error.status === 403 || error.status === 404) this.#waitMs = REFUSED_MS;
       this.#waitMs = Math.max(this.#waitMs, error.retryAfterMs ?? 0);

@@ -1,4 +1,5 @@
 /** Everything that a bundle holds of one namespace's kernel state, read now, as texts of the tools' forms (docs/bundle.md). */
+import { errorText } from '../../net/error-text.ts';
 import { formatConntrack } from '../../netfilter/conntrack-format.ts';
 import { formatSockets } from '../../world/socket-diag.ts';
 import { readConntrackTable } from './conntrack-reader.ts';
@@ -66,7 +67,7 @@ export async function readEvidence(scope: ReadingScope): Promise<EvidenceFile[]>
         if (text.trim() !== '') return { ...what, status: 'ok', text, readAt };
         return { ...what, status: 'empty', readAt, ...(remark === undefined || remark === '' ? {} : { reason: remark }) };
       } catch (error) {
-        return { ...what, status: 'failed', reason: error instanceof Error ? error.message : String(error), readAt };
+        return { ...what, status: 'failed', reason: errorText(error), readAt };
       }
     }),
   );

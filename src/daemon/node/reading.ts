@@ -1,4 +1,5 @@
 /** What the readers of one namespace's state share. */
+import { errorText } from '../../net/error-text.ts';
 import { formatTime, type TimeBase } from '../../net/time.ts';
 import type { Loss } from '../../record/lost.ts';
 import type { LiveWorld } from '../../world/live.ts';
@@ -35,7 +36,7 @@ export function partFailed(scope: ReadingScope, part: string, error: unknown): v
     const { code } = error.end;
     if (code === 'gone' || code === 'disconnected' || code === 'shutdown') return;
   }
-  const reason = error instanceof Error ? error.message : String(error);
+  const reason = errorText(error);
   scope.counters.toolsFailed++;
   scope.world.setUnavailable(part, reason);
   scope.log.warn({ what: part, err: error }, 'a part of the state of a namespace could not be read');
