@@ -5,6 +5,7 @@ import type { EvidenceFile } from '../daemon/evidence/evidence-file.ts';
 import { BlockSplitter } from '../daemon/evidence/pcapng-frames.ts';
 import { errorText } from '../net/error-text.ts';
 import { snapshotsOf } from '../source/bundle.ts';
+import { ENHANCED_PACKET, INTERFACE_DESCRIPTION, INTERFACE_STATISTICS } from '../source/pcapng-block-types.ts';
 import { readStatus } from '../stream/status-shape.ts';
 import { askDaemon, readAll } from './daemon-http.ts';
 import { complain, InputError } from './failure.ts';
@@ -18,10 +19,6 @@ const LOOK_MS = 1000;
 /** What was captured before the end is still on its way for so long. */
 const DRAIN_MS = 500;
 const RETRY_MS = 1000;
-
-const ENHANCED_PACKET = 6;
-const INTERFACE_STATISTICS = 5;
-const INTERFACE_DESCRIPTION = 1;
 
 interface Listed {
   readonly about: NamespaceAbout;

@@ -13,6 +13,15 @@ import type { ByteFeed } from './byte-feed.ts';
 import { CaptureFileError } from './capture-file-error.ts';
 import { FrameArrays, LARGEST_FRAME } from './frame-arrays.ts';
 import { LossLog } from './loss-log.ts';
+import {
+  ENHANCED_PACKET,
+  INTERFACE_DESCRIPTION,
+  INTERFACE_STATISTICS,
+  NAME_RESOLUTION,
+  PACKET,
+  SECTION_HEADER,
+  SIMPLE_PACKET,
+} from './pcapng-block-types.ts';
 import { DEFAULT_TSRESOL, PcapngClocks } from './pcapng-clock.ts';
 import { readNames } from './pcapng-names.ts';
 import {
@@ -30,14 +39,6 @@ import {
 } from './pcapng-options.ts';
 import type { CaptureInterface, FrameBatch, FrameSource, SourceLoss, SourceProgress } from './source.ts';
 import { SourceBase } from './source-base.ts';
-
-const SECTION_HEADER = 0x0a0d0d0a;
-const INTERFACE_DESCRIPTION = 1;
-const PACKET = 2;
-const SIMPLE_PACKET = 3;
-const NAME_RESOLUTION = 4;
-const INTERFACE_STATISTICS = 5;
-const ENHANCED_PACKET = 6;
 
 const BYTE_ORDER_MAGIC = 0x1a2b3c4d;
 /** Type and total length before, total length after. */

@@ -6,12 +6,12 @@
  */
 import { closeSync, ftruncateSync, openSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { ENHANCED_PACKET } from '../../source/pcapng-block-types.ts';
 import { type CaptureAbout, captureHead, type LostCounts, lostBlock } from './pcapng-frames.ts';
 import { RecordFailure } from './record-failure.ts';
 
 /** So much is gathered before it is written; the tick writes less. */
 const CHUNK_BYTES = 256 * 1024;
-const ENHANCED_PACKET = 6;
 
 export interface Rotation {
   /** A new file when this one has so many bytes; `undefined` never. */

@@ -3,9 +3,9 @@
  * Source: draft-ietf-opsawg-pcapng, sections 4.3 (packets) and 4.6 (statistics).
  */
 import { interfaceDescription, interfaceStatistics, sectionHeader, splitNanoseconds } from '../../output/pcapng-blocks.ts';
+import { ENHANCED_PACKET } from '../../source/pcapng-block-types.ts';
 import { walkFrames } from '../../source/probe-protocol.ts';
 
-const ENHANCED_PACKET = 6;
 /** Of an enhanced packet block without options: six words before the frame, one after. */
 const PACKET_MIN_LEN = 32;
 const PACKET_DATA = 28;
