@@ -1,9 +1,9 @@
 /** Reads back what msgpack.ts writes: the hello with the field names, then batches of rows. */
-import { DecodeError, Decoder } from '@msgpack/msgpack';
+import { DecodeError } from '@msgpack/msgpack';
 import type { AnyRecord } from '../record/record.ts';
 import { recordMisfit, recordTypes } from '../record/record-shape.ts';
 import { misfitText } from '../record/shape.ts';
-import { ELEMENTS_MAX, VALUE_BYTES_MAX } from './msgpack-extent.ts';
+import { recordDecoder } from './record-decoder.ts';
 import { type RowReader, rowReader, rowVersion } from './rows.ts';
 
 /** A hello that names more fields is none. */
@@ -12,13 +12,7 @@ const FIELDS_MAX = 1000;
 export class MsgpackRecords {
   readonly #write: (record: AnyRecord) => void;
   readonly #problem: (what: string) => void;
-  readonly #decoder = new Decoder({
-    maxStrLength: VALUE_BYTES_MAX,
-    maxArrayLength: ELEMENTS_MAX,
-    maxMapLength: ELEMENTS_MAX,
-    maxBinLength: 0,
-    maxExtLength: 0,
-  });
+  readonly #decoder = recordDecoder();
   readonly #readers = new Map<string, RowReader>();
 
   /** @param problem is told what cannot be used: a wish and a state, without the place */

@@ -2,10 +2,10 @@
  * Reads what a daemon sends, and believes none of it: sizes, depth, numbers and shapes are checked before anything is made of them.
  * What is no message of the protocol is a {@link ProtocolError}; a row that is no record is left out and told.
  */
-import { Decoder } from '@msgpack/msgpack';
 import * as v from 'valibot';
 import { escapeText } from '../output/escape.ts';
 import { ELEMENTS_MAX, ExtentError, VALUE_BYTES_MAX, valueEnd } from '../output/msgpack-extent.ts';
+import { recordDecoder } from '../output/record-decoder.ts';
 import { type RowReader, rowReader } from '../output/rows.ts';
 import type { AnyRecord, FlowRecord, LostRecord, TotalRecord } from '../record/record.ts';
 import { recordMisfit, recordTypes } from '../record/record-shape.ts';
@@ -98,13 +98,7 @@ export type ReadMessage =
 const PROBLEMS_MAX = 5;
 
 export class MessageReader {
-  readonly #decoder = new Decoder({
-    maxStrLength: VALUE_BYTES_MAX,
-    maxArrayLength: ELEMENTS_MAX,
-    maxMapLength: ELEMENTS_MAX,
-    maxBinLength: 0,
-    maxExtLength: 0,
-  });
+  readonly #decoder = recordDecoder();
   #readers: Map<string, RowReader> | undefined;
 
   /**
