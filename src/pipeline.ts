@@ -36,7 +36,7 @@ import { expandRecording } from './source/recording.ts';
 import type { FrameSource, SourceLoss } from './source/source.ts';
 import { SourceBase } from './source/source-base.ts';
 import { readWholeFile } from './source/whole-bytes.ts';
-import { ConfigRoom, RecordedWorld, readingLimit, type WorldFile } from './world/build.ts';
+import { ConfigRoom, RecordedWorld, readingLimit, snapshotFile, type WorldFile } from './world/build.ts';
 
 export interface InputFile {
   readonly kind: string;
@@ -86,7 +86,6 @@ const FAMILY_OF: { readonly [kind: string]: 'ipv4' | 'ipv6' } = {
   'ip6tables-save': 'ipv6',
   'ip6tables-legacy-save': 'ipv6',
 };
-const nothing = new Uint8Array(0);
 /** Beyond so many files of packets of one namespace, their blocks share so much memory. */
 const MANY_FILES = 32;
 const BLOCKS_LENGTH = 16 * 1024 * 1024;
@@ -250,15 +249,7 @@ class Run {
     const snapshots = snapshotsOf(entry);
     const files = snapshots
       .filter(({ kind, status }) => kind !== 'packets' && status !== 'failed' && !replaced.has(kind))
-      .map(
-        (snapshot): WorldFile => ({
-          kind: snapshot.kind,
-          name: snapshot.path ?? snapshot.kind,
-          ...(snapshot.family === undefined ? {} : { family: snapshot.family }),
-          ...(snapshot.readAt === undefined ? {} : { readAt: snapshot.readAt }),
-          read: () => (snapshot.path === undefined ? nothing : bundle.readBytes(snapshot.path, { limit: readingLimit(snapshot.kind) })),
-        }),
-      );
+      .map((snapshot) => snapshotFile(snapshot, (path, limit) => bundle.readBytes(path, { limit })));
     const scope = { node, netns: entry.netns, interfaces: entry.interfaces, ...(entry.pod === undefined ? {} : { pod: entry.pod }) };
     return {
       sources: () => {

@@ -9,7 +9,7 @@ import type { NamespaceEntry } from '../source/bundle-manifest.ts';
 import { openInput } from '../source/input.ts';
 import { expandRecording } from '../source/recording.ts';
 import { readWholeFile, textOf } from '../source/whole-bytes.ts';
-import { RecordedWorld, readingLimit, type WorldFile } from '../world/build.ts';
+import { RecordedWorld, readingLimit, snapshotFile, type WorldFile } from '../world/build.ts';
 import { complain, InputError, UsageError } from './failure.ts';
 import type { NamedFile } from './file-options.ts';
 import { splitSubject } from './subject.ts';
@@ -96,16 +96,7 @@ function namedWorld(bundle: Bundle, entry: NamespaceEntry, files: readonly Named
   const replaced = new Set<string>(given.map(({ kind }) => kind));
   const recorded = snapshotsOf(entry)
     .filter(({ kind, status }) => status !== 'failed' && !replaced.has(kind))
-    .map(
-      (snapshot): WorldFile => ({
-        kind: snapshot.kind,
-        name: snapshot.path ?? snapshot.kind,
-        ...(snapshot.family === undefined ? {} : { family: snapshot.family }),
-        ...(snapshot.readAt === undefined ? {} : { readAt: snapshot.readAt }),
-        read: () =>
-          snapshot.path === undefined ? new Uint8Array(0) : bundle.readBytes(snapshot.path, { limit: readingLimit(snapshot.kind) }),
-      }),
-    );
+    .map((snapshot) => snapshotFile(snapshot, (path, limit) => bundle.readBytes(path, { limit })));
   const scope = {
     node: bundle.manifest.node,
     netns: entry.netns,

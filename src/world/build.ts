@@ -62,6 +62,25 @@ export function readingLimit(kind: string): number {
   return jsonKinds.has(kind) ? JSON_LIMIT : TEXT_LIMIT;
 }
 
+/** What a bundle says of one reading. `path`: of its text, absent when it found nothing. */
+export interface SnapshotAbout extends Pick<WorldFile, 'kind' | 'family' | 'readAt'> {
+  readonly path?: string;
+}
+
+const nothing = new Uint8Array(0);
+
+/** A reading of a bundle. @param read gives at most `limit` bytes of a file of it, `undefined` when it cannot be read */
+export function snapshotFile(snapshot: SnapshotAbout, read: (path: string, limit: number) => Uint8Array | undefined): WorldFile {
+  const { kind, family, readAt, path } = snapshot;
+  return {
+    kind,
+    name: path ?? kind,
+    ...(family === undefined ? {} : { family }),
+    ...(readAt === undefined ? {} : { readAt }),
+    read: () => (path === undefined ? nothing : read(path, readingLimit(kind))),
+  };
+}
+
 /** Where large configurations are kept: one for all namespaces that are looked at together. */
 export class ConfigRoom {
   readonly texts = new TextRoom();

@@ -10,7 +10,7 @@ import { openInput } from '../../../src/source/input.ts';
 import { MergedSource } from '../../../src/source/merge.ts';
 import { expandRecording } from '../../../src/source/recording.ts';
 import { SourceBase } from '../../../src/source/source-base.ts';
-import { ConfigRoom, RecordedWorld, readingLimit, type WorldFile } from '../../../src/world/build.ts';
+import { ConfigRoom, RecordedWorld, snapshotFile } from '../../../src/world/build.ts';
 
 const TICK_NS = 250e6;
 
@@ -69,16 +69,7 @@ export function watch(
       const snapshots = snapshotsOf(entry);
       const files = snapshots
         .filter(({ kind, status }) => kind !== 'packets' && kind !== 'access-log' && status !== 'failed')
-        .map(
-          (snapshot): WorldFile => ({
-            kind: snapshot.kind,
-            name: snapshot.path ?? snapshot.kind,
-            ...(snapshot.family === undefined ? {} : { family: snapshot.family }),
-            ...(snapshot.readAt === undefined ? {} : { readAt: snapshot.readAt }),
-            read: () =>
-              snapshot.path === undefined ? new Uint8Array(0) : bundle.readBytes(snapshot.path, { limit: readingLimit(snapshot.kind) }),
-          }),
-        );
+        .map((snapshot) => snapshotFile(snapshot, (path, limit) => bundle.readBytes(path, { limit })));
       const scope = { node, netns: entry.netns, interfaces: entry.interfaces, ...(entry.pod === undefined ? {} : { pod: entry.pod }) };
       const world = new RecordedWorld(scope, files, names(), base, [], room);
       const polled = { version: 0, envoyKnownUntilNs: 0, expire: (nowNs: number) => poll(polled, nowNs) };
