@@ -7,7 +7,7 @@ export interface EvidenceFile {
   readonly status: 'ok' | 'empty' | 'failed';
   /** RFC 3339: when it was read. */
   readonly readAt: string;
-  /** Why it could not be read. */
+  /** Why it could not be read, or a remark where there is nothing. */
   readonly reason?: string;
   /** There when the status is `ok`. */
   readonly bytes?: Uint8Array;

@@ -1,40 +1,18 @@
 /** Everything that a bundle holds of one namespace's kernel state, read now, as texts of the tools' forms (docs/bundle.md). */
 import { errorText } from '../../net/error-text.ts';
 import { formatConntrack } from '../../netfilter/conntrack-format.ts';
+import type { WorldFileKind } from '../../world/build.ts';
 import { formatSockets } from '../../world/socket-diag.ts';
+import type { EvidenceText } from '../evidence/evidence-file.ts';
 import { readConntrackTable } from './conntrack-reader.ts';
 import { readInterfaces } from './links-reader.ts';
 import { type ReadingScope, stampNow } from './reading.ts';
 import { readSocketTable } from './sockets-reader.ts';
 
-export type EvidenceKind =
-  | 'iptables-save'
-  | 'ip6tables-save'
-  | 'iptables-legacy-save'
-  | 'ip6tables-legacy-save'
-  | 'nft'
-  | 'ip-rule'
-  | 'conntrack'
-  | 'sockets';
-
-/** One reading. */
-export interface EvidenceFile {
-  readonly kind: EvidenceKind;
-  readonly family?: 'ipv4' | 'ipv6';
-  /** `empty`: it was read, and there is nothing. */
-  readonly status: 'ok' | 'empty' | 'failed';
-  /** Of status `ok`. */
-  readonly text?: string;
-  /** Of status `failed`, and a remark on one that is empty. */
-  readonly reason?: string;
-  /** RFC 3339; when it was asked for. */
-  readonly readAt: string;
-}
-
-type Reading = Pick<EvidenceFile, 'kind' | 'family'> & { read(): Promise<{ text: string; remark?: string }> };
+type Reading = Pick<EvidenceText, 'family'> & { readonly kind: WorldFileKind; read(): Promise<{ text: string; remark?: string }> };
 
 /** In the order of docs/bundle.md. What cannot be read says why; nothing is thrown. The interfaces of the world are read, too. */
-export async function readEvidence(scope: ReadingScope): Promise<EvidenceFile[]> {
+export async function readEvidence(scope: ReadingScope): Promise<EvidenceText[]> {
   const { link, cookie, world, base } = scope;
   const conntrack = readConntrackTable(scope);
   // Its failure is told by the two that wait for it.
@@ -60,7 +38,7 @@ export async function readEvidence(scope: ReadingScope): Promise<EvidenceFile[]>
     () => {},
   );
   const files = await Promise.all(
-    readings.map(async ({ read, ...what }): Promise<EvidenceFile> => {
+    readings.map(async ({ read, ...what }): Promise<EvidenceText> => {
       const readAt = stampNow(base);
       try {
         const { text, remark } = await read();

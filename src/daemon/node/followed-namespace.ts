@@ -2,9 +2,10 @@
 import type { Duplex } from 'node:stream';
 import { walkFrames } from '../../source/probe-protocol.ts';
 import { LiveWorld } from '../../world/live.ts';
+import type { EvidenceText } from '../evidence/evidence-file.ts';
 import { ConntrackReader } from './conntrack-reader.ts';
 import { type EngineView, nowNs } from './engine-boundary.ts';
-import { type EvidenceFile, readEvidence } from './evidence-texts.ts';
+import { readEvidence } from './evidence-texts.ts';
 import type { FollowerDependencies } from './follower.ts';
 import { LinksReader } from './links-reader.ts';
 import { NamespaceCapture } from './namespace-capture.ts';
@@ -35,7 +36,7 @@ export interface FollowedNamespace {
   /** Resolves when sockets that were read after this call are in the world. */
   readSockets(): Promise<void>;
   /** Fresh readings of all kinds. */
-  readTexts(): Promise<EvidenceFile[]>;
+  readTexts(): Promise<EvidenceText[]>;
   /** A connection to a port of 127.0.0.1 inside. @throws {ProbeLinkError} */
   tunnel(port: number): Promise<Duplex>;
 }
@@ -143,7 +144,7 @@ export class NamespaceFollower<View extends EngineView> implements FollowedNames
     return this.#sockets.read();
   }
 
-  readTexts(): Promise<EvidenceFile[]> {
+  readTexts(): Promise<EvidenceText[]> {
     return readEvidence(this.#scope);
   }
 
