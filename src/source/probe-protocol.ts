@@ -383,14 +383,19 @@ class PayloadReader {
   }
 }
 
+export interface WalkedFrame {
+  readonly seconds: number;
+  readonly nanoseconds: number;
+  readonly capturedLength: number;
+  readonly wireLength: number;
+  readonly offset: number;
+}
+
 /**
  * The frames of a `frames` reply in the order of their arrival; `offset` is where the frame begins in `bytes`. Each begins with the 20 bytes of LINKTYPE_LINUX_SLL2.
  * Time: Unix seconds and nanoseconds of the kernel's stamp. @throws {ProbeProtocolError} where a frame runs past the end
  */
-export function walkFrames(
-  bytes: Uint8Array,
-  visit: (frame: { seconds: number; nanoseconds: number; capturedLength: number; wireLength: number; offset: number }) => void,
-): void {
+export function walkFrames(bytes: Uint8Array, visit: (frame: WalkedFrame) => void): void {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const frame = { seconds: 0, nanoseconds: 0, capturedLength: 0, wireLength: 0, offset: 0 };
   let at = 0;

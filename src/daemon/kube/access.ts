@@ -128,9 +128,7 @@ export class KubeAccess {
    */
   async review(token: string, audiences: readonly string[] = []): Promise<KubeUser | undefined> {
     if (token === '' || token.length > MAX_TOKEN_LENGTH || !/^[\x21-\x7e]+$/.test(token)) return undefined;
-    const key = createHash('sha256')
-      .update(JSON.stringify([token, audiences]))
-      .digest('base64');
+    const key = digestOf([token, audiences]);
     const user = this.#users.get(key);
     if (user !== undefined && this.#now() < user.untilMs) return user.value;
     const stranger = this.#strangers.get(key);
@@ -153,9 +151,7 @@ export class KubeAccess {
    * @throws {KubeAccessError}
    */
   async allowed(user: KubeUser, verb: string, resource: KubeResource): Promise<boolean> {
-    const key = createHash('sha256')
-      .update(JSON.stringify([user, verb, resource]))
-      .digest('base64');
+    const key = digestOf([user, verb, resource]);
     const known = this.#verdicts.get(key);
     if (known !== undefined && this.#now() < known.untilMs) return known.value;
     return this.#once(`access ${key}`, async () => {
@@ -246,4 +242,9 @@ export class KubeAccess {
 
 function texts(values: unknown): string[] {
   return listOf(values, MAX_GROUPS).flatMap((value) => textOf(value) ?? []);
+}
+
+/** What an answer is kept by: no token is. */
+function digestOf(asked: readonly unknown[]): string {
+  return createHash('sha256').update(JSON.stringify(asked)).digest('base64');
 }

@@ -2,7 +2,7 @@
  * Two rings of one namespace that are open at the same time see the same frames, with the same stamps of the kernel. When one follows the other, what the first has handed out is left
  * out of the second; so is what came before the first one's last frame and the first had no room for: it was counted as lost, and would now come out of order.
  */
-import { walkFrames } from '../../source/probe-protocol.ts';
+import { type WalkedFrame, walkFrames } from '../../source/probe-protocol.ts';
 
 const HEADER_BYTES = 16;
 const MOST_KEYS = 1_000_000;
@@ -26,13 +26,14 @@ export class FrameOverlap {
 
   /** The first ring handed these out. @throws {ProbeProtocolError} */
   add(payload: Uint8Array): void {
-    walkFrames(payload, ({ seconds, nanoseconds, capturedLength, wireLength }) => {
+    walkFrames(payload, (frame) => {
+      const { seconds, nanoseconds } = frame;
       if (seconds > this.#lastSeconds || (seconds === this.#lastSeconds && nanoseconds > this.#lastNanoseconds)) {
         this.#lastSeconds = seconds;
         this.#lastNanoseconds = nanoseconds;
       }
       if (this.#left >= MOST_KEYS) return;
-      const key = `${seconds} ${nanoseconds} ${capturedLength} ${wireLength}`;
+      const key = keyOf(frame);
       this.#seen.set(key, (this.#seen.get(key) ?? 0) + 1);
       this.#left++;
     });
@@ -41,8 +42,9 @@ export class FrameOverlap {
   /** What is new of the second ring's frames, empty where none is. @throws {ProbeProtocolError} */
   rest(payload: Uint8Array): Uint8Array {
     const kept: Uint8Array[] = [];
-    walkFrames(payload, ({ seconds, nanoseconds, capturedLength, wireLength, offset }) => {
-      const key = `${seconds} ${nanoseconds} ${capturedLength} ${wireLength}`;
+    walkFrames(payload, (frame) => {
+      const { seconds, nanoseconds, capturedLength, offset } = frame;
+      const key = keyOf(frame);
       const count = this.#seen.get(key);
       if (count !== undefined) {
         this.#left--;
@@ -53,4 +55,8 @@ export class FrameOverlap {
     });
     return Buffer.concat(kept);
   }
+}
+
+function keyOf({ seconds, nanoseconds, capturedLength, wireLength }: WalkedFrame): string {
+  return `${seconds} ${nanoseconds} ${capturedLength} ${wireLength}`;
 }
