@@ -1,6 +1,5 @@
 /** Daemons found and reached through an API server: one of the test's own, which lists pods and speaks the framing of a kubelet's `portforward` over WebSocket. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
@@ -9,7 +8,7 @@ import { type TestContext, test } from 'node:test';
 import { WebSocketServer } from 'ws';
 import { runningPods } from '../../src/cli/port-forward.ts';
 import { folder, numberedMany, running } from '../stream/live.ts';
-import { main, type Ran } from './run.ts';
+import { type Ran, runAsync } from './run.ts';
 
 interface Fake {
   readonly kubeconfig: string;
@@ -85,20 +84,8 @@ async function apiServer(
   return { kubeconfig, asked };
 }
 
-async function ran(t: TestContext, args: readonly string[]): Promise<Ran> {
-  const child = spawn(process.execPath, [main, ...args], {
-    env: { ...process.env, NO_COLOR: '1', SIDETRACE_TOKEN: '', SIDETRACE_SERVER: '' },
-  });
-  t.after(() => child.kill('SIGKILL'));
-  let [out, err] = ['', ''];
-  child.stdout.on('data', (text) => {
-    out += String(text);
-  });
-  child.stderr.on('data', (text) => {
-    err += String(text);
-  });
-  const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
-  return { code, out, err };
+function ran(t: TestContext, args: readonly string[]): Promise<Ran> {
+  return runAsync(args, { signal: t.signal, env: { NO_COLOR: '1', SIDETRACE_TOKEN: '', SIDETRACE_SERVER: '' } });
 }
 
 test('the daemons of two pods are found and read through the API server', async (t) => {

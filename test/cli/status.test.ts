@@ -1,13 +1,12 @@
 /** `status`: what it shows of a daemon's answer, and how it ends. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { isTroubled, statusText } from '../../src/cli/status-text.ts';
 import { palette } from '../../src/output/color.ts';
 import { type DaemonStatus, readStatus } from '../../src/stream/status-shape.ts';
 import { folder, running } from '../stream/live.ts';
-import { main, type Ran } from './run.ts';
+import { type Ran, runAsync } from './run.ts';
 
 const at = (time: string): string => `2026-11-30T${time}.000000000Z`;
 
@@ -103,18 +102,8 @@ test('the schema takes what a daemon says, also of a newer one, and says what is
   assert.match(String(readStatus({ ...well, namespaces: [{ ...well.namespaces[0], state: 'odd' }] })), /^"namespaces\.0\.state"/);
 });
 
-async function status(t: TestContext, args: readonly string[]): Promise<Ran> {
-  const child = spawn(process.execPath, [main, 'status', ...args], { env: { ...process.env, NO_COLOR: '1', SIDETRACE_TOKEN: '' } });
-  t.after(() => child.kill('SIGKILL'));
-  let [out, err] = ['', ''];
-  child.stdout.on('data', (text) => {
-    out += String(text);
-  });
-  child.stderr.on('data', (text) => {
-    err += String(text);
-  });
-  const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
-  return { code, out, err };
+function status(t: TestContext, args: readonly string[]): Promise<Ran> {
+  return runAsync(['status', ...args], { signal: t.signal, env: { NO_COLOR: '1', SIDETRACE_TOKEN: '' } });
 }
 
 async function daemon(t: TestContext, body: string): Promise<string> {

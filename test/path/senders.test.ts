@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import type { FlowRecord, PathRecord } from '../../src/record/record.ts';
 import { MadeNamespace, makeRecording, sidecarRules, type Talk } from '../findings/made-recording.ts';
 import { recordsOf } from '../findings/replayed.ts';
-import { tlsRecord } from '../flow/tls-records.ts';
+import { encryptedTalk } from './encrypted-talk.ts';
 
 const SHOP = '10.0.0.10';
 const VIP = '10.96.0.20';
@@ -12,16 +12,7 @@ const VIP = '10.96.0.20';
 const ask = (path: string): string => `GET ${path} HTTP/1.1\r\nhost: shop\r\n\r\n`;
 const ANSWER = 'HTTP/1.1 200 Fine\r\ncontent-length: 2\r\nx-envoy-upstream-service-time: 3\r\n\r\nok';
 
-/** TLS 1.3 that may carry HTTP/2: the handshake, and one request and answer within 100 ms. */
-const encrypted: Talk = [
-  ['C', tlsRecord.clientHello('outbound_.80_._.shop.default.svc.cluster.local', ['istio', 'h2'])],
-  ['S', Buffer.concat([tlsRecord.serverHello(true), tlsRecord.changeCipherSpec(), tlsRecord.data(900, true)])],
-  ['C', Buffer.concat([tlsRecord.changeCipherSpec(), tlsRecord.data(700, true)])],
-  0.01,
-  ['C', tlsRecord.data(200, true)],
-  0.08,
-  ['S', tlsRecord.data(200, true)],
-];
+const encrypted = encryptedTalk(['istio', 'h2']);
 
 /** @param paths what each client asks for, at the same time; `undefined`: that client was not recorded; `direct`: it has no proxy */
 function inboundJoins(paths: readonly (string | undefined)[], served: readonly string[]): string[] {

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import type { FlowRecord, PathRecord } from '../../src/record/record.ts';
 import { MadeNamespace, makeRecording, sidecarRules, type Talk } from '../findings/made-recording.ts';
 import { recordsOf } from '../findings/replayed.ts';
-import { tlsRecord } from '../flow/tls-records.ts';
+import { encryptedTalk } from './encrypted-talk.ts';
 
 const POD = '10.0.0.10';
 const PEER = '10.0.0.20';
@@ -93,15 +93,7 @@ test("what a transparent proxy sends with the pod's own address is its own, if i
 -A OUTPUT ! -d 127.0.0.1/32 -o lo -p tcp -m owner --uid-owner 1337 -j MARK --set-xmark 0x53a/0xffffffff
 COMMIT
 `;
-  const encrypted: Talk = [
-    ['C', tlsRecord.clientHello('outbound_.80_._.shop.default.svc.cluster.local', ['istio'])],
-    ['S', Buffer.concat([tlsRecord.serverHello(true), tlsRecord.changeCipherSpec(), tlsRecord.data(900, true)])],
-    ['C', Buffer.concat([tlsRecord.changeCipherSpec(), tlsRecord.data(700, true)])],
-    0.01,
-    ['C', tlsRecord.data(200, true)],
-    0.08,
-    ['S', tlsRecord.data(200, true)],
-  ];
+  const encrypted = encryptedTalk(['istio']);
   const pods = ['x-forwarded-client-cert: By=spiffe://a/ns/b/sa/c;URI=spiffe://a/ns/b/sa/c\r\n', ''].map((header) => {
     const talk: Talk = [
       ['C', `GET /self HTTP/1.1\r\nhost: shop\r\n${header}\r\n`],
