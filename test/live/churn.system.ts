@@ -7,6 +7,7 @@ import { Arena, HUB, round } from './arena.ts';
 import { buildProbe, LiveDaemon, usage } from './daemon.ts';
 import { judge, tell } from './judge.ts';
 import { ended, Lab, type LabPod, makeFolder, run, start, until } from './lab.ts';
+import { meshDaemons, startAll } from './mesh-daemons.ts';
 import { Observer } from './observer.ts';
 import { clients, type Done, make, serveOutside } from './traffic.ts';
 import { listen } from './witness.ts';
@@ -194,22 +195,10 @@ test('configuration pushed, rules loaded again, an Envoy and a probe killed, no 
   lab.apply(readFileSync(resolve('test/mesh/objects/random.yaml'), 'utf8'));
   serveOutside(lab);
   const pods = lab.pods().filter(({ app }) => app !== 'istiod');
-  const daemons = (['a', 'b'] as const).map(
-    (node) =>
-      new LiveDaemon({
-        node: `node-${node}`,
-        folder: join(folder, `node-${node}`),
-        enter: (argv) => lab.inNode(node, argv),
-        kubeconfig: lab.kubeconfig,
-        // Two processors carry the mesh, the daemons and the judge: a burst may wait here, so that it is answers that are judged. What is lost is the subject of loss.system.ts.
-        words: ['--stream-subscriber-queue-bytes', '64MiB'],
-      }),
-  );
+  const daemons = meshDaemons(lab, folder);
   const observers: Observer[] = [];
   try {
-    for (const daemon of daemons) await daemon.start();
-    for (const [index, daemon] of daemons.entries())
-      await daemon.capturing(pods.filter(({ node }) => node === (index === 0 ? 'a' : 'b')).length);
+    await startAll(daemons, pods);
     observers.push(...daemons.map((daemon) => new Observer(daemon.node, folder, [daemon.server])));
     const hearing = listen(lab, pods, folder);
     await pause(3);

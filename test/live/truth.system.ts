@@ -7,9 +7,10 @@ import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { FlowRecord, PathRecord } from '../../src/record/record.ts';
-import { buildProbe, LiveDaemon } from './daemon.ts';
+import { buildProbe } from './daemon.ts';
 import { holds, judge, tell } from './judge.ts';
-import { Lab, MODES, type Mode, makeFolder, type NodeName } from './lab.ts';
+import { Lab, MODES, type Mode, makeFolder } from './lab.ts';
+import { meshDaemons, startAll } from './mesh-daemons.ts';
 import { Observer } from './observer.ts';
 import { clients, type Done, make, serveOutside } from './traffic.ts';
 import { listen } from './witness.ts';
@@ -56,23 +57,11 @@ async function truthLive(t: TestContext, mode: Mode): Promise<void> {
   lab.apply(readFileSync(resolve('test/mesh/objects/random.yaml'), 'utf8'));
   serveOutside(lab);
   const pods = lab.pods().filter(({ app }) => app !== 'istiod');
-  const daemons = (['a', 'b'] as const).map(
-    (node: NodeName) =>
-      new LiveDaemon({
-        node: `node-${node}`,
-        folder: join(folder, `node-${node}`),
-        enter: (argv) => lab.inNode(node, argv),
-        kubeconfig: lab.kubeconfig,
-        // Two processors carry the mesh, the daemons and the judge: a burst may wait here, so that it is answers that are judged. What is lost is the subject of loss.system.ts.
-        words: ['--stream-subscriber-queue-bytes', '64MiB'],
-      }),
-  );
+  const daemons = meshDaemons(lab, folder);
   const observers: Observer[] = [];
   try {
     mkdirSync(join(folder, 'did'));
-    for (const daemon of daemons) await daemon.start();
-    for (const [index, daemon] of daemons.entries())
-      await daemon.capturing(pods.filter(({ node }) => node === (index === 0 ? 'a' : 'b')).length);
+    await startAll(daemons, pods);
     observers.push(...daemons.map((daemon) => new Observer(daemon.node, folder, [daemon.server])));
     observers.push(
       new Observer(
