@@ -6,6 +6,7 @@
  */
 import { once } from 'node:events';
 import type { RawData, WebSocket } from 'ws';
+import { backOffMs } from '../net/back-off.ts';
 import { formatTime } from '../net/time.ts';
 import { escapeText } from '../output/escape.ts';
 import { MsgpackBytes } from '../output/msgpack-bytes.ts';
@@ -143,9 +144,8 @@ export class StreamClient implements AsyncIterable<StreamEvent> {
   }
 
   #pause(attempt: number): number {
-    const [first, longest] = this.#options.backOffMs ?? [250, 10_000];
-    const full = Math.min(longest, first * 2 ** Math.min(attempt, 20));
-    return full / 2 + (Math.random() * full) / 2;
+    const [firstMs, mostMs] = this.#options.backOffMs ?? [250, 10_000];
+    return backOffMs({ firstMs, mostMs }, attempt + 1, Math.random());
   }
 
   #sleep(ms: number): Promise<void> {

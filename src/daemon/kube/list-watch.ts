@@ -7,10 +7,10 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type JsonObject, listOf, objectOf, textOf } from '../../kube/fields.ts';
+import { type BackOff, backOffMs } from '../../net/back-off.ts';
 import { errorText } from '../../net/error-text.ts';
 import type { Log } from '../log.ts';
 import { type KubeApi, KubeApiError } from './api.ts';
-import { type BackOff, backOffMs } from './back-off.ts';
 
 /** Messages are constant, what varies is in the fields. */
 export type KubeLog = Pick<Log, 'info' | 'warn'>;

@@ -5,9 +5,9 @@
  */
 import { KubeNames } from '../../kube/names.ts';
 import { type EndpointSlice, type Pod, readKubeObject, type Service } from '../../kube/objects.ts';
+import type { BackOff } from '../../net/back-off.ts';
 import { Turns } from '../turns.ts';
 import type { KubeApi } from './api.ts';
-import type { BackOff } from './back-off.ts';
 import { type KubeLog, ListWatch, type ListWatchState } from './list-watch.ts';
 import { Listeners } from './listeners.ts';
 import { findPodByAddress, type OwnPod } from './pod-by-address.ts';

@@ -6,6 +6,7 @@
  */
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { backOffMs } from '../../net/back-off.ts';
 import {
   encodeProbeRequest,
   PROBE_PROTOCOL_VERSION,
@@ -98,8 +99,7 @@ export interface ProbeLinkOptions {
   readonly random?: () => number;
 }
 
-const FIRST_PAUSE_MS = 100;
-const LONGEST_PAUSE_MS = 5000;
+const BACK_OFF = { firstMs: 100, mostMs: 5000 };
 /** A connection that lived so long was a good one: the next attempt comes soon. */
 const GOOD_MS = 10_000;
 const HELLO_MS = 5000;
@@ -521,10 +521,10 @@ export class ProbeLink {
     if (!this.#stopped) {
       if (wasUp) this.#losses++;
       if (wasUp && Date.now() - this.#upSince >= GOOD_MS) this.#attempts = 0;
-      const pause = Math.min(FIRST_PAUSE_MS * 2 ** this.#attempts, LONGEST_PAUSE_MS) * (0.5 + this.#random() / 2);
+      const pause = backOffMs(BACK_OFF, this.#attempts + 1, this.#random());
       // One line at the loss, and then one for each doubling: attempts go on for ever.
-      if (wasUp || FIRST_PAUSE_MS * 2 ** this.#attempts <= LONGEST_PAUSE_MS)
-        log.warn({ probe: describeProbe(place), reason, againInMs: Math.round(pause) }, 'no connection to the probe');
+      if (wasUp || BACK_OFF.firstMs * 2 ** this.#attempts <= BACK_OFF.mostMs)
+        log.warn({ probe: describeProbe(place), reason, againInMs: pause }, 'no connection to the probe');
       this.#attempts++;
       this.#again = setTimeout(() => this.#connect(), pause);
     }

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { backOffMs } from '../../../src/daemon/kube/back-off.ts';
 import { LineSplitter } from '../../../src/daemon/kube/line-splitter.ts';
 import { findPodByAddress } from '../../../src/daemon/kube/pod-by-address.ts';
 import { withoutFormer } from '../../../src/daemon/kube/watch.ts';
 import { type Pod, readKubeObject } from '../../../src/kube/objects.ts';
+import { backOffMs } from '../../../src/net/back-off.ts';
 import { makePod } from './small-api-server.ts';
 
 const at = (seconds: number) => Date.UTC(2026, 0, 1) + seconds * 1000;
