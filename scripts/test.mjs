@@ -25,6 +25,7 @@ const run = spawnSync(
   [
     '--test',
     '--test-concurrency=3',
+    '--test-timeout=600000', // A file that does not end is a failure, not a wait.
     '--test-reporter=./scripts/test-reporter.mjs',
     '--test-reporter-destination=stdout',
     ...options,

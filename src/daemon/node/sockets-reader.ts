@@ -1,5 +1,8 @@
 /** Sockets of one namespace, read when somebody asks: for the owners of connections, and for who listens where. */
+
+import type { LiveWorld } from '../../world/live.ts';
 import { type DiagSocket, decodeSocketDump } from '../../world/socket-diag.ts';
+import { readInterfaces } from './links-reader.ts';
 import { partFailed, type ReadingScope, stampNow } from './reading.ts';
 
 /** Whoever asks more often shares a reading that begins after the pause. */
@@ -47,14 +50,28 @@ export class SocketsReader {
 }
 
 /** The sockets as they are now, of TCP and UDP, IPv4 and IPv6. @throws {ProbeLinkError} */
-export async function readSocketTable({ link, cookie, world }: Pick<ReadingScope, 'link' | 'cookie' | 'world'>): Promise<DiagSocket[]> {
-  const deviceName = (index: number) => world.interfaces.find((one) => one.index === index)?.name;
-  const tables = await Promise.all(
-    protocols.flatMap(([name, number]) =>
-      [AF_INET, AF_INET6].map(async (family) =>
-        (await link.dump(cookie, 'sockets', family, number)).flatMap((bytes) => decodeSocketDump(bytes, name, deviceName)),
-      ),
+export async function readSocketTable({
+  link,
+  cookie,
+  world,
+}: Pick<ReadingScope, 'link' | 'cookie'> & { readonly world: Pick<LiveWorld, 'interfaces'> }): Promise<DiagSocket[]> {
+  const dumps = await Promise.all(
+    protocols.flatMap(([protocol, number]) =>
+      [AF_INET, AF_INET6].map(async (family) => ({ protocol, messages: await link.dump(cookie, 'sockets', family, number) })),
     ),
   );
-  return tables.flat();
+  let { interfaces } = world;
+  let unnamed = false;
+  const deviceName = (index: number) => {
+    const name = interfaces.find((one) => one.index === index)?.name;
+    unnamed ||= name === undefined;
+    return name;
+  };
+  const decode = () =>
+    dumps.flatMap(({ protocol, messages }) => messages.flatMap((bytes) => decodeSocketDump(bytes, protocol, deviceName)));
+  const sockets = decode();
+  if (!unnamed) return sockets;
+  // A socket is bound to an interface that came after the last reading, or the first one still runs.
+  interfaces = await readInterfaces({ link, cookie });
+  return decode();
 }

@@ -49,9 +49,10 @@ function comparable(sockets: readonly Socket[]): string[] {
     .sort();
 }
 
-test('sockets are those that ss lists: states, addresses of both families, devices, owners', needsRoot, async () => {
+test('sockets are those that ss lists: states, addresses of both families, devices, owners', needsRoot, async (t) => {
   const { near, far } = makePair();
   const child = spawn('ip', ['netns', 'exec', near, 'python3', '-c', SOCKETS], { stdio: ['pipe', 'pipe', 'inherit'] });
+  t.after(() => child.kill('SIGKILL'));
   await once(child.stdout, 'data');
   const following = follow({ program: build('plain') }, ours);
   await following.follower.start();
@@ -59,6 +60,8 @@ test('sockets are those that ss lists: states, addresses of both families, devic
   const sockets = await readSocketTable({ link: following.link, cookie: following.of(near).cookie, world: following.of(near).world });
   const listed = parseSockets(inNamespace(near, 'ss', '-tunaepH')).sockets;
   assert.deepEqual(comparable(sockets), comparable(listed));
+  const unread = { link: following.link, cookie: following.of(near).cookie, world: { interfaces: [] } };
+  assert.deepEqual(comparable(await readSocketTable(unread)), comparable(listed), 'devices have names before the interfaces were read');
   assert.ok(sockets.length >= 14 && sockets.some(({ state }) => state === 'TIME-WAIT') && sockets.some(({ uid }) => uid === 1337));
   const text = formatSockets(sockets);
   assert.deepEqual(comparable(parseSockets(text).sockets), comparable(listed), 'the text of a bundle reads the same');
