@@ -22,7 +22,7 @@ import { KubeNames } from './kube/names.ts';
 import { type KubeObjects, parseKubeObjects } from './kube/objects.ts';
 import { parseRfc3339 } from './net/time.ts';
 import { findPaths } from './path/paths.ts';
-import { lostRecord } from './record/lost.ts';
+import { addLoss, type LastLosses } from './record/lost.ts';
 import { PlainFlow } from './record/plain-flow.ts';
 import type { AnyRecord, FindingRecord, FlowRecord, LostRecord, PathRecord } from './record/record.ts';
 import { noRedaction, redaction } from './record/redact.ts';
@@ -117,7 +117,7 @@ class Run {
   readonly #tally = new Tally();
   readonly #losses: LostRecord[] = [];
   /** The last of each source in each scope. */
-  readonly #lastLosses = new Map<string, LostRecord>();
+  readonly #lastLosses: LastLosses = new Map();
   readonly #kube: KubeObjects[] = [];
   readonly #bundles: Bundle[] = [];
   /** Namespaces of which more is known than their packets. */
@@ -172,10 +172,7 @@ class Run {
       const begun = bundle.manifest.begun === undefined ? undefined : parseRfc3339(bundle.manifest.begun);
       // An hour before: readings and connections may be older than the recording's begin.
       if (begun !== undefined) this.#base.fix(begun.seconds - 3600);
-      for (const file of ['pods.json', 'services.json', 'endpointslices.json']) {
-        const bytes = bundle.readBytes(file, { absence: 'optional' });
-        if (bytes !== undefined) this.#addKube(bytes, `${bundle.name}/${file}`);
-      }
+      for (const { name, bytes } of bundle.kubeFiles()) this.#addKube(bytes, `${bundle.name}/${name}`);
       for (const entry of bundle.manifest.namespaces) namespaces.push(this.#recorded(bundle, entry, given));
     }
     const [failure] = failures;
@@ -368,11 +365,7 @@ class Run {
   }
 
   #lose(loss: SourceLoss, scope: LostRecord['scope']): void {
-    const key = `${loss.source}\n${scope.node}\n${scope.netns}`;
-    const before = this.#lastLosses.get(key);
-    const record = lostRecord(loss, scope, this.#base, before === undefined ? [] : [before]);
-    this.#lastLosses.set(key, record);
-    this.#losses.push(record);
+    this.#losses.push(addLoss(this.#lastLosses, loss, scope, this.#base));
   }
 
   #loseUnfollowed(namespace: Namespace, flows: NamespaceFlows): void {

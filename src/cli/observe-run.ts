@@ -1,5 +1,5 @@
 /** Runs `observe`: a client for each daemon, their streams as one, and on to a sink. */
-import { formatTime } from '../net/time.ts';
+import { formatEpochMs } from '../net/time.ts';
 import type { FilterSet } from '../output/filter/filter-set.ts';
 import type { Sink, SinkFormat, TimeFormat } from '../output/sink.ts';
 import { formatDuration } from '../output/time-format.ts';
@@ -304,8 +304,8 @@ class Run {
         count: 0,
         exact: false,
         total: 0,
-        first: timeText(downSinceMs),
-        last: timeText(now),
+        first: formatEpochMs(downSinceMs),
+        last: formatEpochMs(now),
         detail: `The daemon at ${server.name} was not reached any more: what it saw since is not known`,
       };
       this.#record(server.name, lost, this.#now());
@@ -324,9 +324,4 @@ class Run {
       this.#say(`${node}: its clock is ${by} that of ${this.#sources[0]!.node} (within ${formatDuration(offset.errorNs / 1e6)})`);
     }
   }
-}
-
-function timeText(epochMs: number): string {
-  const epochSeconds = Math.floor(epochMs / 1000);
-  return formatTime({ epochSeconds }, (epochMs - epochSeconds * 1000) * 1e6);
 }

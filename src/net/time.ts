@@ -51,3 +51,9 @@ export function formatTime(base: TimeBase, timeNs: number): string {
   }
   return `${cachedText}${String(nanoseconds).padStart(9, '0')}Z`;
 }
+
+/** The same of milliseconds of the Unix epoch. */
+export function formatEpochMs(epochMs: number): string {
+  const epochSeconds = Math.floor(epochMs / 1000);
+  return formatTime({ epochSeconds }, (epochMs - epochSeconds * 1000) * 1e6);
+}

@@ -10,20 +10,24 @@ export interface Loss {
   readonly detail: string;
 }
 
-export function lostRecord(loss: Loss, scope: LostRecord['scope'], base: TimeBase, before: readonly LostRecord[]): LostRecord {
-  const earlier = before
-    .filter((record) => record.source === loss.source && record.scope.node === scope.node && record.scope.netns === scope.netns)
-    .at(-1);
+/** What was lost last, by source and scope. */
+export type LastLosses = Map<string, LostRecord>;
+
+/** The record of a loss, which becomes the last of its source and scope. */
+export function addLoss(lasts: LastLosses, loss: Loss, scope: LostRecord['scope'], base: TimeBase): LostRecord {
+  const key = `${loss.source}\n${scope.node}\n${scope.netns ?? ''}\n${scope.subscriber ?? ''}`;
   const at = formatTime(base, loss.atNs);
-  return {
+  const record: LostRecord = {
     type: 'lost',
     source: loss.source,
     scope,
     count: loss.count,
     exact: loss.exact,
-    total: (earlier?.total ?? 0) + loss.count,
+    total: (lasts.get(key)?.total ?? 0) + loss.count,
     first: at,
     last: at,
     detail: loss.detail,
   };
+  lasts.set(key, record);
+  return record;
 }

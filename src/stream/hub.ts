@@ -2,9 +2,9 @@
  * Between the engine and the subscribers: numbers and encodes what is published, keeps it in the ring, gives it to everybody who wants it. Knows nothing of sockets and of who may what.
  */
 import { randomUUID } from 'node:crypto';
-import { formatTime } from '../net/time.ts';
-import { lostRecord } from '../record/lost.ts';
-import type { AnyRecord, LostRecord, TotalRecord } from '../record/record.ts';
+import { formatEpochMs } from '../net/time.ts';
+import { addLoss, type LastLosses } from '../record/lost.ts';
+import type { AnyRecord, TotalRecord } from '../record/record.ts';
 import type { Batch } from './batch.ts';
 import { BatchEncoder, ROW_BYTES_MAX } from './encoder.ts';
 import { Group } from './group.ts';
@@ -87,7 +87,7 @@ export class Hub {
   readonly #fresh: Batch[] = [];
   #freshRows = 0;
   readonly #tick: NodeJS.Timeout;
-  #lastLost: LostRecord | undefined;
+  readonly #losses: LastLosses = new Map();
   #timer: NodeJS.Timeout | undefined;
   #immediate: NodeJS.Immediate | undefined;
   #sealedAt = 0;
@@ -120,9 +120,7 @@ export class Hub {
 
   /** Now, as records write it. */
   timeText(): string {
-    const ms = Date.now();
-    const seconds = Math.floor(ms / 1000);
-    return formatTime({ epochSeconds: seconds }, (ms - seconds * 1000) * 1e6);
+    return formatEpochMs(Date.now());
   }
 
   publish(records: readonly AnyRecord[]): void {
@@ -175,9 +173,7 @@ export class Hub {
     const detail = `Cannot send a record of type ${record.type} with ${bytes} bytes: at most ${ROW_BYTES_MAX} are sent`;
     const loss = { source: 'stream_row', count: 1, exact: true, atNs: 0, detail };
     const base = { epochSeconds: Math.floor(Date.now() / 1000) };
-    const lost = lostRecord(loss, { node: this.#options.node }, base, this.#lastLost === undefined ? [] : [this.#lastLost]);
-    this.#lastLost = lost;
-    this.#encoder.add(lost);
+    this.#encoder.add(addLoss(this.#losses, loss, { node: this.#options.node }, base));
   }
 
   hello(): HelloMessage {

@@ -1,5 +1,5 @@
 /** What one subscriber wants of the records, checked and ready to use. */
-import { formatTime } from '../net/time.ts';
+import { formatEpochMs } from '../net/time.ts';
 import { FilterError } from '../output/filter/filter.ts';
 import { FilterSet } from '../output/filter/filter-set.ts';
 import { filters as knownFilters } from '../output/filter/filters.ts';
@@ -98,11 +98,7 @@ function momentText(text: string | undefined, key: string, now: string): string 
 /** A time before now, or one without its year, in the form of the records. */
 function settledText(text: string, now: string): string {
   const moment = parseMoment(text);
-  if (moment.kind === 'before-end') {
-    const at = Date.parse(now) - moment.milliseconds;
-    const seconds = Math.floor(at / 1000);
-    return formatTime({ epochSeconds: seconds }, Math.round((at - seconds * 1000) * 1e6));
-  }
+  if (moment.kind === 'before-end') return formatEpochMs(Date.parse(now) - moment.milliseconds);
   if (moment.kind === 'at') return moment.time;
   const inYear = parseMoment(`${now.slice(0, 4)}-${moment.rest}`);
   if (inYear.kind !== 'at') throw new SubscribeError(`Cannot use the time "${text}": it must be a time of the year ${now.slice(0, 4)}`);

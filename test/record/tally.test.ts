@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { idOf } from '../../src/record/id.ts';
-import { lostRecord } from '../../src/record/lost.ts';
+import { addLoss, type LastLosses } from '../../src/record/lost.ts';
 import type { FlowRecord, LostRecord, PathRecord } from '../../src/record/record.ts';
 import { Tally } from '../../src/record/tally.ts';
 
@@ -68,9 +68,9 @@ test('the total counts records by type, frames, and the reasons of what stayed o
 test('losses of one source in one scope add up; other sources and scopes do not count to them', () => {
   const base = { epochSeconds: 0 };
   const loss = (source: string, count: number) => ({ source, count, exact: true, atNs: 1.5e9, detail: 'Cannot keep up' });
+  const lasts: LastLosses = new Map();
   const before: LostRecord[] = [];
-  const lose = (source: string, count: number, scope: LostRecord['scope']) =>
-    before.push(lostRecord(loss(source, count), scope, base, before));
+  const lose = (source: string, count: number, scope: LostRecord['scope']) => before.push(addLoss(lasts, loss(source, count), scope, base));
   lose('kernel', 3, { node: 'a', netns: 'x' });
   lose('kernel', 4, { node: 'a', netns: 'x' });
   lose('kernel', 1, { node: 'a', netns: 'y' });

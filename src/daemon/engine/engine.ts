@@ -11,7 +11,7 @@ import type { Subject } from '../../annotate/subject.ts';
 import { errorText } from '../../net/error-text.ts';
 import type { TimeBase } from '../../net/time.ts';
 import { assemblePaths } from '../../path/paths.ts';
-import { type Loss, lostRecord } from '../../record/lost.ts';
+import { addLoss, type LastLosses, type Loss } from '../../record/lost.ts';
 import type { AnyRecord, LostRecord, TotalRecord } from '../../record/record.ts';
 import { noRedaction, redaction } from '../../record/redact.ts';
 import { Tally } from '../../record/tally.ts';
@@ -57,7 +57,7 @@ export class Engine {
   readonly #frames: ProbeFrames;
   readonly #tally = new Tally();
   /** The last of each source in each scope. */
-  readonly #losses = new Map<string, LostRecord>();
+  readonly #losses: LastLosses = new Map();
   readonly #paths: PathTeller;
   readonly #findings: FindingTeller;
   readonly #flows: FlowTeller;
@@ -125,11 +125,7 @@ export class Engine {
 
   /** A loss becomes a record, in order with the others. */
   lose(loss: Loss, scope: LostRecord['scope']): void {
-    const key = `${loss.source}\n${scope.node}\n${scope.netns ?? ''}\n${scope.subscriber ?? ''}`;
-    const before = this.#losses.get(key);
-    const record = lostRecord(loss, scope, this.#options.base, before === undefined ? [] : [before]);
-    this.#losses.set(key, record);
-    this.#write(record);
+    this.#write(addLoss(this.#losses, loss, scope, this.#options.base));
   }
 
   /** What was lost so far, by source. */
