@@ -4,15 +4,14 @@
  * What comes behind the merge waits by the stream's own clock: it goes as the caller's does, and while what was kept comes, it also jumps ahead with the times of records. So what is kept is joined and shown as
  * when it happened, however fast it comes. Records were told a few seconds after their time, some sooner than others, and of what is kept nobody knows when: the clock jumps by less than they do.
  */
-
-/** By which the clock is slower than the records that were kept. */
-const PAST_SHARE = 5;
-
 import { parseRfc3339, parseTimeNs, type TimeBase } from '../net/time.ts';
 import type { AnyRecord, FlowRecord } from '../record/record.ts';
 import type { ClockOffset } from './clock-offset.ts';
 import { MergeWindow } from './merge-window.ts';
 import { PathJoiner } from './path-joiner.ts';
+
+/** By which the clock is slower than the records that were kept. */
+const PAST_SHARE = 5;
 
 export interface TailOptions {
   /** How long a record waits for those of other servers, milliseconds. */

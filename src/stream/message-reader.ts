@@ -10,7 +10,17 @@ import { type RowReader, rowReader } from '../output/rows.ts';
 import type { AnyRecord, FlowRecord, LostRecord, TotalRecord } from '../record/record.ts';
 import { recordMisfit, recordTypes } from '../record/record-shape.ts';
 import { misfitText } from '../record/shape.ts';
-import { protocolVersion } from './protocol.ts';
+import {
+  type ByeMessage,
+  type ContextMessage,
+  count,
+  type ErrorMessage,
+  type HelloMessage,
+  type LostMessage,
+  protocolVersion,
+  type RecordsMessage,
+  type StatusMessage,
+} from './protocol.ts';
 
 /** What the daemon sent is not the protocol: nothing behind it can be trusted. The message is safe to print. */
 export class ProtocolError extends Error {
@@ -25,7 +35,6 @@ export const MESSAGE_BYTES_MAX = VALUE_BYTES_MAX;
 const TEXT_MAX = 4096;
 const FIELDS_MAX = 1000;
 const text = v.pipe(v.string(), v.maxLength(TEXT_MAX));
-const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 
 const helloSchema = v.looseObject({
   message: v.literal('hello'),
@@ -54,45 +63,32 @@ const statusSchema = v.looseObject({
 const errorSchema = v.looseObject({ message: v.literal('error'), code: text, text });
 const byeSchema = v.looseObject({ message: v.literal('bye'), reason: text, sent: count, lost: count, totals: v.optional(v.unknown()) });
 
-export interface Hello {
-  readonly version: number;
-  readonly software: string;
-  readonly node: string;
-  readonly boot: string;
-  readonly seq: number;
-  readonly oldest: number;
-  readonly time: string;
-  readonly capabilities: readonly string[];
+/** What a daemon says of itself; the order of the fields stays with the reader. */
+export type Hello = Omit<HelloMessage, 'message' | 'fields'>;
+
+interface ReadRecords extends Pick<RecordsMessage, 'message' | 'seq' | 'last'> {
+  readonly records: readonly AnyRecord[];
+  readonly problems: readonly string[];
+}
+
+interface ReadContext extends Pick<ContextMessage, 'message'> {
+  readonly records: readonly FlowRecord[];
+  readonly problems: readonly string[];
+}
+
+interface ReadBye extends Omit<ByeMessage, 'totals'> {
+  readonly totals: TotalRecord | undefined;
 }
 
 /** What a message says. `problems`: rows that are no records. */
 export type ReadMessage =
   | { readonly message: 'hello'; readonly hello: Hello }
-  | {
-      readonly message: 'records';
-      readonly seq: number;
-      readonly last: number;
-      readonly records: readonly AnyRecord[];
-      readonly problems: readonly string[];
-    }
-  | { readonly message: 'context'; readonly records: readonly FlowRecord[]; readonly problems: readonly string[] }
-  | { readonly message: 'lost'; readonly seq: number; readonly last: number; readonly record: LostRecord }
-  | {
-      readonly message: 'status';
-      readonly seq: number;
-      readonly time: string;
-      readonly state: 'replay' | 'live';
-      readonly sent: number;
-      readonly lost: number;
-    }
-  | { readonly message: 'error'; readonly code: string; readonly text: string }
-  | {
-      readonly message: 'bye';
-      readonly reason: string;
-      readonly sent: number;
-      readonly lost: number;
-      readonly totals: TotalRecord | undefined;
-    };
+  | ReadRecords
+  | ReadContext
+  | LostMessage
+  | StatusMessage
+  | ErrorMessage
+  | ReadBye;
 
 /** Problems that are told of one message. */
 const PROBLEMS_MAX = 5;

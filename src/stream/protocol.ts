@@ -123,7 +123,8 @@ export const bounds = {
   last: 100_000,
 } as const;
 
-const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+/** How many, and numbers of records. */
+export const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const shortText = v.pipe(v.string(), v.maxLength(64));
 
 const filterSchema = v.strictObject({

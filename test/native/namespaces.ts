@@ -110,6 +110,19 @@ export async function sendDatagrams(
   if (code !== 0) throw new Error(`Cannot send in "${name}": python3 ended with ${code}`);
 }
 
+/** Python that makes so many connections of UDP, to the ports from 1 on of 127.0.0.1, and prints the port that they came from. */
+export function manyConnections(count: number): string {
+  return `
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for port in range(1, ${count + 1}):
+    s.connect(('127.0.0.1', port))
+    try: s.send(b'x')
+    except ConnectionRefusedError: pass
+print(s.getsockname()[1])
+`;
+}
+
 /** As above, in the background; `count` 0 sends until it is killed, and prints how many it has sent every 100 datagrams. */
 export function startSender(
   name: string,

@@ -10,6 +10,7 @@ import {
   ip,
   makeNamespace,
   makePair,
+  manyConnections,
   needsRoot,
   removeNamespace,
   removeNamespaces,
@@ -120,15 +121,6 @@ test('every connection that begins or ends is an event, and a dump holds those t
   removeNamespace(name);
 });
 
-const FLOWS = `
-import socket
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-for port in range(1, 20001):
-    s.connect(('127.0.0.1', port))
-    try: s.send(b'x')
-    except ConnectionRefusedError: pass
-`;
-
 test('events that the kernel had no room for are counted exactly: 20,000 new connections = events + lost', needsRoot, async () => {
   const name = makeNamespace();
   inNamespace(name, 'iptables', '-A', 'OUTPUT', '-m', 'conntrack', '--ctstate', 'NEW');
@@ -139,7 +131,7 @@ test('events that the kernel had no room for are counted exactly: 20,000 new con
   await client.reply('opened', id);
   // The probe stands still meanwhile.
   probe.process.kill('SIGSTOP');
-  inNamespace(name, 'python3', '-c', FLOWS);
+  inNamespace(name, 'python3', '-c', manyConnections(20_000));
   probe.process.kill('SIGCONT');
   client.send({ type: 'close', id });
   await client.reply('end', id);

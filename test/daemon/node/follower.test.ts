@@ -11,6 +11,7 @@ import {
   ip,
   makeNamespace,
   makePair,
+  manyConnections,
   needsRoot,
   removeNamespace,
   removeNamespaces,
@@ -209,16 +210,6 @@ test('conntrack is known from its dump and its events, and sockets when they are
   removeNamespace(name);
 });
 
-const FLOWS = `
-import socket
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-for port in range(1, 40001):
-    s.connect(('127.0.0.1', port))
-    try: s.send(b'x')
-    except ConnectionRefusedError: pass
-print(s.getsockname()[1])
-`;
-
 test(
   'events of conntrack that the kernel had no room for are counted, and the table is read again: nothing is missing in the end',
   needsRoot,
@@ -235,7 +226,7 @@ test(
     await following.link.list();
     // The probe stands still meanwhile.
     probe.process.kill('SIGSTOP');
-    const port = Number((await run('ip', ['netns', 'exec', name, 'python3', '-c', FLOWS])).stdout);
+    const port = Number((await run('ip', ['netns', 'exec', name, 'python3', '-c', manyConnections(40_000)])).stdout);
     probe.process.kill('SIGCONT');
     await until(
       'all are told or counted',
