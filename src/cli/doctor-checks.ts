@@ -240,15 +240,21 @@ const rights: readonly Right[] = [
   { bit: 8, name: 'CAP_SETPCAP', cost: 'tools that the probe runs keep its bounding set', needed: false },
 ];
 
+const lacks = (held: bigint, { bit }: Right): boolean => ((held >> BigInt(bit)) & 1n) === 0n;
+
+/** What a probe cannot be without, and these capabilities lack. */
+export function missingRights(held: bigint): readonly Right[] {
+  return rights.filter((right) => right.needed && lacks(held, right));
+}
+
 /** The rights of the probe where one answers, else our own. */
 export function checkRights({ capabilities: own, user }: MachineFacts, probe: ProbeFacts): Check {
   const held = probe.capabilities ?? own;
   const whose = probe.capabilities === undefined ? `this process (${user})` : 'the probe';
   if (held === undefined) return failed('rights', 'this system has no capabilities', 'run it on the node');
-  const lacks = (right: Right): boolean => ((held >> BigInt(right.bit)) & 1n) === 0n;
-  const missing = rights.filter((right) => right.needed && lacks(right));
+  const missing = missingRights(held);
   // Without a probe's answer the optional ones are its own affair: it drops them.
-  const others = rights.filter((right) => !right.needed && lacks(right) && probe.capabilities === undefined);
+  const others = rights.filter((right) => !right.needed && lacks(held, right) && probe.capabilities === undefined);
   const costs = (list: readonly Right[]): string => list.map(({ name, cost }) => `${name} (${cost})`).join(', ');
   if (missing.length > 0)
     return failed(
@@ -262,7 +268,7 @@ export function checkRights({ capabilities: own, user }: MachineFacts, probe: Pr
   return ok(
     'rights',
     `${whose} holds ${rights
-      .filter((right) => !lacks(right))
+      .filter((right) => !lacks(held, right))
       .map(({ name }) => name)
       .join(', ')}`,
   );

@@ -2,8 +2,7 @@
 import { existsSync } from 'node:fs';
 import { errorText } from '../net/error-text.ts';
 import type { ProbeReply } from '../source/probe-protocol.ts';
-import { readStatus } from '../stream/status-shape.ts';
-import { askDaemon, readAll } from './daemon-http.ts';
+import { askStatus } from './daemon-answers.ts';
 import type { DaemonFact, EnvoyFact, ProbeFacts } from './doctor-checks.ts';
 import { findProbeProgram, probePlaces } from './probe-program.ts';
 import { ProbeQuestions } from './probe-questions.ts';
@@ -13,7 +12,6 @@ export const PROBE_SOCKET = '/run/sidetrace/probe.sock';
 const ENVOY_ADMIN = 15_000;
 /** Namespaces whose Envoy is asked. */
 const ENVOYS_MAX = 500;
-const STATUS_LIMIT = 64 * 1024 * 1024;
 
 export interface ProbeWish {
   /** A socket that was named. */
@@ -99,8 +97,7 @@ export function envoyState(
 export async function askDaemonState(server: Server, asked: boolean): Promise<DaemonFact> {
   const about = { where: server.name, asked };
   try {
-    const answer = await askDaemon(server, '/v1/status');
-    const status = readStatus(JSON.parse((await readAll(answer, STATUS_LIMIT)).toString('utf8')));
+    const status = await askStatus(server);
     if (typeof status === 'string') return { ...about, fault: `its status cannot be read: ${status}` };
     const { namespaces } = status;
     const capturing = namespaces.filter(({ state }) => state === 'capturing').length;

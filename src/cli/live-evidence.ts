@@ -1,11 +1,11 @@
 /** The live forms of the commands that look into a bundle: a pod that a daemon follows, by the evidence that it reads now. */
 import type { Command } from 'commander';
-import { askDaemon, DaemonRefusal, readAll } from './daemon-http.ts';
+import { askPods } from './daemon-answers.ts';
+import { DaemonRefusal } from './daemon-http.ts';
 import { InputError, UsageError } from './failure.ts';
 import { type FetchedEvidence, fetchEvidence } from './fetch-evidence.ts';
 import { addServerOptions, parseServer, type Server, type ServerOptions } from './server-options.ts';
 
-const LIST_LIMIT = 64 * 1024 * 1024;
 const NAMES_SHOWN = 20;
 
 export interface LiveOptions extends ServerOptions {
@@ -65,7 +65,7 @@ export async function livePath(server: Server, wanted: string): Promise<string> 
 }
 
 async function listPods(server: Server): Promise<Listed[]> {
-  const value: unknown = JSON.parse((await readAll(await askDaemon(server, '/v1/pods'), LIST_LIMIT)).toString('utf8'));
+  const value = await askPods(server);
   if (!Array.isArray(value)) throw new InputError(`Cannot read the pods of "${server.name}": a list is wanted, it is none`);
   return value.flatMap((given): Listed[] => {
     const { netns, pod, state } = (given ?? {}) as { netns?: unknown; pod?: { namespace?: unknown; name?: unknown }; state?: unknown };

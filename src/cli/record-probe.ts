@@ -11,7 +11,7 @@ import { packetBlocks } from '../daemon/evidence/pcapng-frames.ts';
 import { hideSecrets } from '../daemon/evidence/secrets.ts';
 import { KubeconfigError } from '../daemon/kube/kubeconfig.ts';
 import { openKube } from '../daemon/kube/open.ts';
-import { type KubeSource, withoutKube } from '../daemon/kube/source.ts';
+import { type KubeSource, podOf, withoutKube } from '../daemon/kube/source.ts';
 import type { Log, LogFields } from '../daemon/log.ts';
 import type { EngineView, FollowerEngine } from '../daemon/node/engine-boundary.ts';
 import type { FollowedNamespace } from '../daemon/node/followed-namespace.ts';
@@ -22,6 +22,7 @@ import { errorText } from '../net/error-text.ts';
 import type { Loss } from '../record/lost.ts';
 import type { LostRecord } from '../record/record.ts';
 import type { LiveWorld } from '../world/live.ts';
+import { missingRights } from './doctor-checks.ts';
 import { complain, InputError, UsageError } from './failure.ts';
 import type { BegunRecording } from './record.ts';
 import { RecordingRun, type RecordWish } from './recording-run.ts';
@@ -68,7 +69,7 @@ export async function recordFromProbe(place: ProbePlace, wish: RecordWish, captu
   link.start();
   try {
     const hello = await link.ready(READY_MS);
-    const missing = [21, 12, 13].filter((bit) => ((hello.capabilities >> BigInt(bit)) & 1n) === 0n);
+    const missing = missingRights(hello.capabilities);
     if (missing.length > 0)
       throw new InputError(
         `Cannot record with ${describeProbe(place)}: SYS_ADMIN, NET_ADMIN and NET_RAW are wanted, it lacks ${missing.length} of them. "sidetrace doctor" tells more`,
@@ -144,7 +145,7 @@ class ProbeRecording implements BegunRecording {
       },
       log,
       names: () => kube.view.names,
-      podOf: (addresses, bornMs) => podOf(kube, addresses, bornMs),
+      podOf: (addresses, bornMs) => podOf(kube.view, addresses, bornMs),
       ...(follow.length > 0 ? { follow: ({ name }: { name: string }) => follow.includes(name) } : {}),
       onNamespace: (namespace) => {
         if (this.#began) this.#starting.push(this.#evidence(namespace, 'start'));
@@ -291,13 +292,6 @@ class ProbeRecording implements BegunRecording {
       });
     }
   }
-}
-
-/** The pod that has all of these addresses, where they are one pod's. */
-function podOf(kube: KubeSource, addresses: readonly string[], bornMs: number | undefined) {
-  const pods = new Map(addresses.flatMap((address) => kube.view.podByAddress(address, bornMs) ?? []).map((pod) => [pod.uid, pod]));
-  const [pod] = pods.values();
-  return pods.size === 1 && pod !== undefined ? { namespace: pod.namespace, name: pod.name, uid: pod.uid ?? '' } : undefined;
 }
 
 /** What the follower warns of, as sentences; the rest is nobody's interest here. */

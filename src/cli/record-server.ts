@@ -6,19 +6,22 @@ import { BlockSplitter } from '../daemon/evidence/pcapng-frames.ts';
 import { errorText } from '../net/error-text.ts';
 import { snapshotsOf } from '../source/bundle.ts';
 import { ENHANCED_PACKET, INTERFACE_DESCRIPTION, INTERFACE_STATISTICS } from '../source/pcapng-block-types.ts';
-import { readStatus } from '../stream/status-shape.ts';
-import { askDaemon, readAll } from './daemon-http.ts';
+import { ISB_IFDROP, ISB_OSDROP, walkOptions } from '../source/pcapng-options.ts';
+import { askPods, askStatus } from './daemon-answers.ts';
+import { askDaemon } from './daemon-http.ts';
 import { complain, InputError } from './failure.ts';
 import { evidencePath, fetchEvidence, openEvidence } from './fetch-evidence.ts';
+import type { BegunRecording } from './record.ts';
 import { isWanted, RecordingRun, type RecordWish } from './recording-run.ts';
 import type { Server } from './server-options.ts';
 
-const STATUS_LIMIT = 64 * 1024 * 1024;
 /** How often new namespaces are looked for. */
 const LOOK_MS = 1000;
 /** What was captured before the end is still on its way for so long. */
 const DRAIN_MS = 500;
 const RETRY_MS = 1000;
+/** Where the options of a statistics block begin: behind type, length, interface and time. */
+const STATISTICS_OPTIONS = 20;
 
 interface Listed {
   readonly about: NamespaceAbout;
@@ -34,17 +37,9 @@ interface Followed {
   gone: boolean;
 }
 
-export interface ServerRecording {
-  readonly run: RecordingRun;
-  /** Frames that the kernel, or we, were too slow for. */
-  lost(): number;
-  /** Evidence of the end, and the end of the streams. */
-  stop(): Promise<void>;
-}
-
 /** Begins. @throws {InputError} and others where the daemon does not answer or has nothing that fits */
-export async function recordFromServer(server: Server, wish: RecordWish): Promise<ServerRecording> {
-  const status = readStatus(JSON.parse((await readAll(await askDaemon(server, '/v1/status'), STATUS_LIMIT)).toString('utf8')));
+export async function recordFromServer(server: Server, wish: RecordWish): Promise<BegunRecording> {
+  const status = await askStatus(server);
   if (typeof status === 'string') throw new InputError(`Cannot read the status of "${server.name}": ${status}`);
   const recording = new Recording(server, wish, status.node, status.version);
   try {
@@ -58,7 +53,7 @@ export async function recordFromServer(server: Server, wish: RecordWish): Promis
   return recording;
 }
 
-class Recording implements ServerRecording {
+class Recording implements BegunRecording {
   readonly run: RecordingRun;
   readonly #server: Server;
   readonly #wish: RecordWish;
@@ -100,10 +95,10 @@ class Recording implements ServerRecording {
 
   /** Follows what is new, and marks what has gone. */
   async look(): Promise<void> {
-    const answer = await readAll(await askDaemon(this.#server, '/v1/pods'), STATUS_LIMIT);
+    const answer = await askPods(this.#server);
     this.#unreachable = false;
     const there = new Set<string>();
-    for (const one of listedOf(JSON.parse(answer.toString('utf8')))) {
+    for (const one of listedOf(answer)) {
       there.add(one.cookie);
       if (!this.#followed.has(one.cookie) && !this.#stopped && isWanted(this.#wish, one.about)) this.#follow(one);
     }
@@ -233,10 +228,7 @@ class Recording implements ServerRecording {
             this.run.keep(() => this.run.bundle.keep(recorded, [file], label));
           }
         }
-        for (const name of ['pods.json', 'services.json', 'endpointslices.json']) {
-          const bytes = bundle.readBytes(name, { absence: 'optional' });
-          if (bytes !== undefined) this.run.keep(() => this.run.bundle.keepFile(name, bytes));
-        }
+        for (const { name, bytes } of bundle.kubeFiles()) this.run.keep(() => this.run.bundle.keepFile(name, bytes));
         bundle.close();
       } finally {
         fetched.remove();
@@ -259,14 +251,11 @@ class Recording implements ServerRecording {
 function dropsOf(block: Buffer): { kernel: number; reader: number } {
   let kernel = 0;
   let reader = 0;
-  for (let at = 20; at + 4 <= block.length - 4; ) {
-    const code = block.readUInt16LE(at);
-    const length = block.readUInt16LE(at + 2);
-    if (code === 0 || at + 4 + length > block.length - 4) break;
-    if (length === 8 && code === 5) reader = Number(block.readBigUInt64LE(at + 4));
-    if (length === 8 && code === 7) kernel = Number(block.readBigUInt64LE(at + 4));
-    at += 4 + ((length + 3) & ~3);
-  }
+  const view = new DataView(block.buffer, block.byteOffset, block.length);
+  walkOptions(view, STATISTICS_OPTIONS, block.length - 4, true, (code, at, length) => {
+    if (length === 8 && code === ISB_IFDROP) reader = Number(block.readBigUInt64LE(at));
+    if (length === 8 && code === ISB_OSDROP) kernel = Number(block.readBigUInt64LE(at));
+  });
   return { kernel, reader };
 }
 

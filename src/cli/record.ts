@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import type { Command } from 'commander';
 import { RecordFailure } from '../daemon/evidence/record-failure.ts';
+import { ownProbe } from '../daemon/node/probe-connection.ts';
 import type { Describe } from './commands.ts';
 import { PROBE_SOCKET } from './doctor-node.ts';
 import { durationMs, sizeBytes } from './duration.ts';
@@ -124,8 +125,6 @@ export interface BegunRecording {
   /** Frames that were not recorded since somebody was too slow. */
   lost(): number;
   stop(): Promise<void>;
-  /** Settles where it ends by itself. */
-  readonly ended?: Promise<void>;
 }
 
 async function recordCommand(out: string, options: RecordOptions): Promise<ExitCode> {
@@ -148,7 +147,6 @@ async function recordCommand(out: string, options: RecordOptions): Promise<ExitC
   await Promise.race([
     recording.run.failed,
     interrupt.asked,
-    ...(recording.ended === undefined ? [] : [recording.ended]),
     ...(duration === undefined ? [] : [new Promise((resolve) => setTimeout(resolve, duration))]),
   ]);
   await recording.stop();
@@ -193,16 +191,11 @@ async function begin(from: 'server' | 'probe', wish: RecordWish, options: Record
       ? { socket: options.probe }
       : options.probeProgram === undefined && existsSync(PROBE_SOCKET)
         ? { socket: PROBE_SOCKET }
-        : {
-            program: options.probeProgram ?? findProbeProgram()!,
-            arguments: [
-              '--netns',
-              options.netnsDir,
-              '--ring-budget',
-              String(Math.floor(ringBudget / MiB)),
-              ...(options.processes === true ? ['--processes'] : []),
-            ],
-          },
+        : ownProbe(options.probeProgram ?? findProbeProgram()!, {
+            netnsFolder: options.netnsDir,
+            ringBudget,
+            processes: options.processes === true,
+          }),
     wish,
     {
       filter: options.captureFilter ?? '',

@@ -2,10 +2,7 @@
 import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
 import { serverAddressText } from '../stream/server-address.ts';
-import { UsageError } from './failure.ts';
-import type { Server } from './server-options.ts';
-
-const SERVERS_MAX = 256;
+import { checkCount, type Server } from './server-options.ts';
 
 /** The addresses of a name, in the order in which they are to be tried. */
 export type Lookup = (host: string) => Promise<readonly { readonly address: string; readonly family: number }[]>;
@@ -18,7 +15,7 @@ export type Lookup = (host: string) => Promise<readonly { readonly address: stri
  */
 export async function expandServers(servers: readonly Server[], find: Lookup = (host) => lookup(host, { all: true })): Promise<Server[]> {
   const expanded = (await Promise.all(servers.map((server) => expand(server, find)))).flat();
-  if (expanded.length > SERVERS_MAX) throw new UsageError(`Cannot ask ${expanded.length} daemons: at most ${SERVERS_MAX} are asked`);
+  checkCount(expanded);
   return expanded;
 }
 

@@ -82,7 +82,7 @@ export function parseServers(options: ServersOptions, environment: NodeJS.Proces
   const given = (options.server ?? []).length > 0 ? options.server! : (environment.SIDETRACE_SERVER ?? '').split(/[\s,]+/);
   const addresses = given.filter((address) => address !== '');
   if (addresses.length === 0) addresses.push(existsSync(DEFAULT_SOCKET) ? DEFAULT_SOCKET : `127.0.0.1:${DEFAULT_PORT}`);
-  if (addresses.length > SERVERS_MAX) throw new UsageError(`Cannot ask ${addresses.length} daemons: at most ${SERVERS_MAX} are asked`);
+  checkCount(addresses);
   const access = accessOf(options, environment);
   if (access.insecure)
     complain('--tls-allow-insecure: certificates are not checked, whoever is on the way can read the token and all records');
@@ -91,6 +91,11 @@ export function parseServers(options: ServersOptions, environment: NodeJS.Proces
   if (clear !== undefined)
     throw new UsageError(`Cannot send a token to "${clear.name}" in the clear: wss:// is wanted, or an address of this machine`);
   return [...new Map(servers.map((server) => [server.name, server])).values()];
+}
+
+/** @throws {UsageError} for more daemons than are asked */
+export function checkCount({ length }: readonly unknown[]): void {
+  if (length > SERVERS_MAX) throw new UsageError(`Cannot ask ${length} daemons: at most ${SERVERS_MAX} are asked`);
 }
 
 /** Does nobody on the way read what is sent there? */

@@ -1,10 +1,10 @@
 /** `sidetrace status`: how the daemons are, what they follow, what they miss. */
 import { errorText } from '../net/error-text.ts';
 import { formatJson } from '../output/escape.ts';
-import { type DaemonStatus, readStatus } from '../stream/status-shape.ts';
+import type { DaemonStatus } from '../stream/status-shape.ts';
 import { answerFormat } from './answer.ts';
 import type { Describe } from './commands.ts';
-import { askDaemon, readAll } from './daemon-http.ts';
+import { askStatus } from './daemon-answers.ts';
 import { addDestinationOptions, type DestinationOptions, openDestination } from './destination.ts';
 import { COMPLETE, type ExitCode, LOST, REFUSED } from './exit-code.ts';
 import { complain } from './failure.ts';
@@ -19,9 +19,6 @@ Examples:
   sidetrace status -o json | jq '.servers[].status.namespaces[] | select(.state != "capturing")'
 
 Exit codes: 0 all is well, 3 a daemon could not be asked, 4 something was lost, is missing or does not run.`;
-
-/** A node with thousands of pods stays far below. */
-const BYTES_MAX = 64 * 1024 * 1024;
 
 interface StatusOptions extends DestinationOptions, OpenServersOptions {
   readonly format: string;
@@ -62,8 +59,7 @@ async function statusCommand(options: StatusOptions): Promise<ExitCode> {
 async function ask(server: Server): Promise<Asked> {
   const name = server.name;
   try {
-    const answer = await askDaemon(server, '/v1/status');
-    const status = readStatus(JSON.parse((await readAll(answer, BYTES_MAX)).toString('utf8')));
+    const status = await askStatus(server);
     return typeof status === 'string'
       ? { server: name, fault: `Cannot read the status of "${name}": ${status}` }
       : { server: name, status };

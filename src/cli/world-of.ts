@@ -83,10 +83,7 @@ export function worldsOf(recordings: readonly string[], files: readonly NamedFil
 function kubeObjects(bundles: readonly Bundle[], files: readonly NamedFile[]): KubeObjects[] {
   const objects: KubeObjects[] = [];
   for (const bundle of bundles)
-    for (const file of ['pods.json', 'services.json', 'endpointslices.json']) {
-      const bytes = bundle.readBytes(file, { absence: 'optional' });
-      if (bytes !== undefined) objects.push(parseKubeObjects(bytes, `${bundle.name}/${file}`));
-    }
+    for (const { name, bytes } of bundle.kubeFiles()) objects.push(parseKubeObjects(bytes, `${bundle.name}/${name}`));
   for (const { kind, path } of files) if (kubeKinds.has(kind)) objects.push(parseKubeObjects(readBytes(path, kind), path));
   return objects;
 }

@@ -18,11 +18,12 @@ import { EnvoyWatch } from './envoy/watch.ts';
 import { addEvidenceRoutes } from './evidence/routes.ts';
 import { type HealthServer, type Readiness, serveHealth } from './health.ts';
 import { openKube } from './kube/open.ts';
-import type { KubeSource } from './kube/source.ts';
+import { type KubeSource, podOf } from './kube/source.ts';
 import type { DaemonLog } from './log.ts';
 import { type DaemonMetrics, type Exposition, exposeMetrics } from './metrics.ts';
 import type { FollowedNamespace } from './node/followed-namespace.ts';
 import { NodeFollower } from './node/follower.ts';
+import { ownProbe, type ProbePlace } from './node/probe-connection.ts';
 import { ProbeLink } from './node/probe-link.ts';
 import { Outlet } from './outlet.ts';
 import { copyCounters } from './scrape.ts';
@@ -121,7 +122,7 @@ export class Daemon {
       config: { node: config.node, ...config.probe, home: config.namespaces.home },
       log,
       names: () => this.#kube.view.names,
-      podOf: (addresses, bornMs) => this.#podOf(addresses, bornMs),
+      podOf: (addresses, bornMs) => podOf(this.#kube.view, addresses, bornMs),
       onNamespace: (followed) => this.#begin(followed),
       onGone: (followed) => this.#end(followed),
     });
@@ -247,14 +248,6 @@ export class Daemon {
     this.#watched.delete(followed.cookie);
   }
 
-  /** All addresses must be the same pod's. */
-  #podOf(addresses: readonly string[], bornMs: number | undefined): { namespace: string; name: string; uid: string } | undefined {
-    const { view } = this.#kube;
-    const pods = new Map(addresses.flatMap((address) => view.podByAddress(address, bornMs) ?? []).map((pod) => [pod.uid, pod]));
-    const [pod] = pods.values();
-    return pods.size === 1 && pod !== undefined ? { namespace: pod.namespace, name: pod.name, uid: pod.uid ?? '' } : undefined;
-  }
-
   #ready(): Readiness {
     const { reason, hello } = this.#link;
     if (hello === undefined) return { ready: false, reasons: [`the probe does not answer${reason === '' ? '' : `: ${reason}`}`] };
@@ -271,13 +264,9 @@ export class Daemon {
   }
 }
 
-function placeOf({ probe, namespaces }: DaemonConfig): ConstructorParameters<typeof ProbeLink>[0]['place'] {
+function placeOf({ probe, namespaces }: DaemonConfig): ProbePlace {
   if (probe.spawn === '') return { socket: probe.socket };
-  const budget = Math.max(1, Math.floor(probe.ringBudget / (1024 * 1024)));
-  return {
-    program: probe.spawn,
-    arguments: ['--netns', namespaces.directory, '--ring-budget', String(budget), ...(namespaces.processes ? ['--processes'] : [])],
-  };
+  return ownProbe(probe.spawn, { netnsFolder: namespaces.directory, ringBudget: probe.ringBudget, processes: namespaces.processes });
 }
 
 function serverOptions(

@@ -155,6 +155,14 @@ export class Bundle {
     this.#files.close();
   }
 
+  /** What it holds of Kubernetes: `kubectl get … -o json` of each kind. */
+  *kubeFiles(): Generator<{ readonly name: string; readonly bytes: Uint8Array }, void, undefined> {
+    for (const name of ['pods.json', 'services.json', 'endpointslices.json']) {
+      const bytes = this.readBytes(name, { absence: 'optional' });
+      if (bytes !== undefined) yield { name, bytes };
+    }
+  }
+
   #open(path: string, absence: 'loss' | 'optional'): ByteFeed | undefined {
     let state = 'it is absent';
     try {

@@ -31,6 +31,17 @@ export interface KubeSource {
   onChange(listener: () => void): () => void;
 }
 
+/** The pod that has all of these addresses, where they are one pod's. @param bornMs as {@link KubeView.podByAddress} takes it */
+export function podOf(
+  view: KubeView,
+  addresses: readonly string[],
+  bornMs: number | undefined,
+): { namespace: string; name: string; uid: string } | undefined {
+  const pods = new Map(addresses.flatMap((address) => view.podByAddress(address, bornMs) ?? []).map((pod) => [pod.uid, pod]));
+  const [pod] = pods.values();
+  return pods.size === 1 && pod !== undefined ? { namespace: pod.namespace, name: pod.name, uid: pod.uid ?? '' } : undefined;
+}
+
 const noNames = new KubeNames();
 
 /** Nothing is known of Kubernetes. */

@@ -8,6 +8,20 @@ export type ProbePlace =
   /** A probe that is started for us alone, and ends with the connection (for root on one machine). */
   | { readonly program: string; readonly arguments?: readonly string[] };
 
+const MEBIBYTE = 1024 * 1024;
+
+/** A probe of our own. @param about.ringBudget bytes, of which the probe takes whole MiB, at least one */
+export function ownProbe(
+  program: string,
+  about: { readonly netnsFolder: string; readonly ringBudget: number; readonly processes: boolean },
+): ProbePlace {
+  const budget = Math.max(1, Math.floor(about.ringBudget / MEBIBYTE));
+  return {
+    program,
+    arguments: ['--netns', about.netnsFolder, '--ring-budget', String(budget), ...(about.processes ? ['--processes'] : [])],
+  };
+}
+
 /** How people name it. */
 export function describeProbe(place: ProbePlace): string {
   return 'socket' in place ? `the probe at "${place.socket}"` : `the probe "${place.program}"`;

@@ -59,10 +59,7 @@ export function watch(
     const begun = bundle.manifest.begun === undefined ? undefined : parseRfc3339(bundle.manifest.begun);
     if (begun !== undefined) base.fix(begun.seconds - 3600);
     node = bundle.manifest.node;
-    for (const file of ['pods.json', 'services.json', 'endpointslices.json']) {
-      const bytes = bundle.readBytes(file, { absence: 'optional' });
-      if (bytes !== undefined) kube.push(parseKubeObjects(bytes, file));
-    }
+    for (const { name, bytes } of bundle.kubeFiles()) kube.push(parseKubeObjects(bytes, name));
     known = new KubeNames(...kube);
     for (const entry of bundle.manifest.namespaces) {
       const namespace = worlds.length;
