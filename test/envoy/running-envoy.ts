@@ -4,13 +4,14 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { type AddressInfo, createConnection, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
+import { labProgram } from '../lab-programs.ts';
 
 /** Where an Envoy lies: SIDETRACE_ENVOY, the search path, or where the lab builds its own. */
 export function findEnvoy(): string | undefined {
   const places = [
     process.env.SIDETRACE_ENVOY ?? '',
     ...(process.env.PATH ?? '').split(delimiter).map((folder) => join(folder, 'envoy')),
-    '/var/cache/lab/bin/envoy',
+    labProgram('envoy'),
   ];
   return places.find((place) => place !== '' && existsSync(place));
 }

@@ -2,11 +2,10 @@
  * The kernel against the evaluator, with rule sets that Istio's own generator writes for random arguments (`pilot-agent istio-iptables`), in both dialects. Needs the lab's pilot-agent.
  */
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { parseIptables } from '../../src/netfilter/parse-iptables.ts';
 import { parseNft } from '../../src/netfilter/parse-nft.ts';
+import { labProgram, needsLabPrograms } from '../lab-programs.ts';
 import { ask, type Subject } from './kernel-compare.ts';
 import { KernelLab, labMissing } from './kernel-lab.ts';
 import { Chance } from './kernel-packets.ts';
@@ -14,7 +13,7 @@ import { Chance } from './kernel-packets.ts';
 const SEED = Number(process.env.SIDETRACE_KERNEL_SEED ?? 20261123);
 const SETS = Number(process.env.SIDETRACE_KERNEL_SETS ?? 24);
 const PACKETS = Number(process.env.SIDETRACE_KERNEL_RANDOM_PACKETS ?? 200);
-const agent = join(process.env.SIDETRACE_LAB ?? '/var/cache/lab/bin', 'pilot-agent');
+const agent = labProgram('pilot-agent');
 
 function argumentsOf(chance: Chance, native: boolean): string[] {
   const args = [
@@ -45,10 +44,10 @@ function argumentsOf(chance: Chance, native: boolean): string[] {
   return args;
 }
 
-const missing = labMissing() ?? (existsSync(agent) ? undefined : `the lab's "${agent}" is absent`);
+const missing = labMissing();
 
 test('the kernel runs the rules that evaluate() names, for what the generator writes', {
-  skip: missing === undefined ? false : `SKIPPED: the kernel cannot be asked: ${missing}`,
+  skip: missing === undefined ? needsLabPrograms('pilot-agent').skip : `SKIPPED: the kernel cannot be asked: ${missing}`,
   timeout: 900_000,
 }, (t) => {
   const total = { packets: 0, decisions: 0, unknown: 0 };

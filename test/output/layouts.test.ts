@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { csvColumns, csvField } from '../../src/output/csv.ts';
 import { eventsOfFlow } from '../../src/output/hubble-event.ts';
 import type { FlowRecord } from '../../src/record/record.ts';
+import { labProgram, needsLabPrograms } from '../lab-programs.ts';
 import { printed } from './sample-options.ts';
 import { everything, finding, flowOf, lost, probe, question, requestFlows, requestPath, total } from './samples.ts';
 
@@ -85,12 +86,8 @@ for (const [what, flow, type, verdict, direction] of views)
     assert.deepEqual([event!.type, event!.verdict, event!.direction], [type, verdict, direction]);
   });
 
-const hubbleClient = process.env.SIDETRACE_HUBBLE ?? '/var/cache/lab/bin/hubble';
-const needsHubble = {
-  skip: existsSync(hubbleClient)
-    ? false
-    : `SKIPPED: Hubble's own client "${hubbleClient}" is absent (SIDETRACE_HUBBLE names another place)`,
-};
+const hubbleClient = labProgram('hubble');
+const needsHubble = needsLabPrograms('hubble');
 
 function readByHubble(text: string, ...flags: string[]): { out: string[]; folder: string } {
   const folder = mkdtempSync(join(tmpdir(), 'sidetrace-hubble-'));

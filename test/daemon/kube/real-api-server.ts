@@ -1,17 +1,15 @@
 /** A real kube-apiserver with its etcd, on loopback, as the lab builds them. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { request as requestHttps } from 'node:https';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import type { KubeCluster } from '../../../src/daemon/kube/kubeconfig.ts';
+import { labProgram, needsLabPrograms } from '../../lab-programs.ts';
 import { type Authority, makeAuthority } from './certificates.ts';
 
-const folder = process.env.SIDETRACE_LAB_BIN ?? '/var/cache/lab/bin';
-
 export function needsApiServer(): { skip: string | false } {
-  const there = existsSync(join(folder, 'kube-apiserver')) && existsSync(join(folder, 'etcd'));
-  return { skip: there ? false : `SKIPPED: no kube-apiserver and etcd in ${folder} (SIDETRACE_LAB_BIN)` };
+  return needsLabPrograms('kube-apiserver', 'etcd');
 }
 
 async function freePort(): Promise<number> {
@@ -140,7 +138,7 @@ export class RealApiServer {
   }
 
   #spawn(name: string, args: string[]): ChildProcess {
-    return spawn(join(folder, name), args, { stdio: 'ignore' });
+    return spawn(labProgram(name), args, { stdio: 'ignore' });
   }
 }
 
