@@ -1,4 +1,5 @@
 // Reporter for node:test: a line for each file, every skipped test with its reason, every failure in full, then node's own closing lines (`# tests N`, `# pass N`, …).
+// With SIDETRACE_NO_SKIPS, as in .ci/run, a skipped test is a failure.
 import { relative } from 'node:path';
 import { inspect } from 'node:util';
 
@@ -40,6 +41,11 @@ function* summary(files, failures) {
   for (const [file, { pass, fail, skip, ms }] of [...files].sort(([one], [other]) => (one < other ? -1 : 1))) {
     const notes = [`${pass} passed`, ...(fail > 0 ? [`${fail} FAILED`] : []), ...(skip > 0 ? [`${skip} skipped`] : [])].join(', ');
     yield `${fail > 0 ? 'not ok' : 'ok    '} ${file.replace(/\.js$/, '.ts')}: ${notes} in ${(ms / 1000).toFixed(1)} s\n`;
+  }
+  const skipped = [...files.values()].reduce((sum, { skip }) => sum + skip, 0);
+  if (skipped > 0 && process.env.SIDETRACE_NO_SKIPS !== undefined) {
+    process.exitCode = 1;
+    yield `\nFAILED: every test must run here (SIDETRACE_NO_SKIPS), ${skipped} were skipped; the reasons stand above\n`;
   }
   for (const { file, name, error } of failures) {
     yield `\nFAILED ${file}: ${name}\n`;
