@@ -178,7 +178,11 @@ export const configSchema = v.strictObject({
       }),
     }),
     ringBytes: v.optional(bytes(MIB, 4 * GIB, 'records that are kept for "last", "since" and those who come back'), '64MiB'),
-    subscriberQueueBytes: v.optional(bytes(64 * KIB, GIB, 'what may wait for one subscriber before it is told that it lost some'), '4MiB'),
+    subscriberQueueBytes: v.optional(bytes(64 * KIB, GIB, 'what may wait for one subscriber, whatever waits for others'), '4MiB'),
+    sharedQueueBytes: v.optional(
+      bytes(0, 8 * GIB, 'what may wait beyond that for all subscribers together, before one that falls behind is told that it lost some'),
+      '32MiB',
+    ),
     maxSubscribers: v.optional(count(1, 65_536, 'subscribers at once'), 256),
     origins: v.optional(
       list(

@@ -274,7 +274,7 @@ function serverOptions(
   authenticators: NonNullable<StreamServerOptions['authenticators']>,
   kube: KubeSource,
 ): StreamServerOptions {
-  const { tls, origins, ringBytes, subscriberQueueBytes, maxSubscribers } = config.stream;
+  const { tls, origins, ringBytes, subscriberQueueBytes, sharedQueueBytes, maxSubscribers } = config.stream;
   return {
     node: config.node,
     software: `sidetrace ${version}`,
@@ -282,6 +282,7 @@ function serverOptions(
     origins,
     ringBytes,
     queueBytes: subscriberQueueBytes,
+    sharedQueueBytes,
     limits: { connections: maxSubscribers },
     log: log.child('stream'),
     labelsOf: (pod) => {

@@ -11,7 +11,7 @@ import type { Subscriber } from './subscriber.ts';
 
 /** Rows looked at in one slice. */
 const SLICE_ROWS = 1000;
-/** It goes on when less than so many bytes wait for the subscriber. */
+/** It goes on when less than so many bytes wait for the subscriber, or half of its queue. */
 const AHEAD_BYTES = 1024 * 1024;
 
 export interface ReplayStart {
@@ -85,7 +85,7 @@ export class Replay {
     const { judge } = this.selector;
     const begun = performance.now();
     while (rows < SLICE_ROWS) {
-      if (this.subscriber.queuedBytes > AHEAD_BYTES) return;
+      if (this.subscriber.queuedBytes > Math.min(AHEAD_BYTES, this.subscriber.options.queueBytes / 2)) return;
       if (performance.now() - begun >= SLICE_MS || (judge.held > SLICE_ROWS && !judge.advance(this.#clock()))) {
         this.#schedule(SLICE_MS);
         return;

@@ -26,6 +26,7 @@ import { Hub, type HubOptions, type HubState } from './hub.ts';
 import { addressText, checkAddress, createListener, isLoopback, type ListenAddress, listenOn } from './listener.ts';
 import { LocalAuthenticator, type LocalTrust } from './local-authenticator.ts';
 import { bounds, closeCodes, type Form, subprotocols } from './protocol.ts';
+import { QueuePool } from './queue-pool.ts';
 import { bearerToken, type Fault, type RequestRules, requestFault } from './request-check.ts';
 import { answer, errorBody, makeRoute, type Route, RouteError, type RouteHandler } from './route.ts';
 import { Session } from './session.ts';
@@ -51,6 +52,8 @@ export interface StreamServerOptions extends HubOptions {
   readonly limits?: Partial<GateLimits>;
   /** Bytes that may wait for one subscriber; 4 MiB. */
   readonly queueBytes?: number;
+  /** Bytes beyond that which may wait for all subscribers together; 32 MiB. */
+  readonly sharedQueueBytes?: number;
   /** How long one may take nothing; 10 s. */
   readonly stallMs?: number;
   /** From connecting to being let in; 5 s. */
@@ -96,6 +99,7 @@ export interface StreamServerState extends HubState {
 
 const defaults = {
   queueBytes: 4 * 1024 * 1024,
+  sharedQueueBytes: 32 * 1024 * 1024,
   stallMs: 10_000,
   handshakeMs: 5000,
   subscribeMs: 10_000,
@@ -147,6 +151,7 @@ export class StreamServer {
     handleProtocols: (offered) => Object.values(subprotocols).find((name) => offered.has(name)) ?? false,
   });
   #timer: NodeJS.Timeout | undefined;
+  readonly #pool: QueuePool;
   #nextId = 1;
   #closing = false;
   #tlsProblem: string | undefined;
@@ -163,6 +168,7 @@ export class StreamServer {
     };
     this.#gate = new Gate({ ...defaultLimits, ...options.limits });
     this.#tls = options.tls === undefined ? undefined : new TlsFiles(options.tls);
+    this.#pool = new QueuePool(this.#options.sharedQueueBytes);
     this.hub = new Hub(options);
   }
 
@@ -412,6 +418,7 @@ export class StreamServer {
         form,
         principal,
         queueBytes: this.#options.queueBytes,
+        pool: this.#pool,
         stallMs: this.#options.stallMs,
         subscribeMs: this.#options.subscribeMs,
         pingMs: this.#options.pingMs,

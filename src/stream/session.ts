@@ -5,6 +5,7 @@ import { readSubscribe } from './client-message.ts';
 import type { Hub } from './hub.ts';
 import { Outgoing } from './outgoing.ts';
 import { closeCodes, type Form, type SubscribeMessage } from './protocol.ts';
+import type { QueuePool } from './queue-pool.ts';
 import { SubscribeError } from './selection.ts';
 import { Subscriber } from './subscriber.ts';
 
@@ -14,6 +15,7 @@ export interface SessionOptions {
   readonly form: Form;
   readonly principal: Principal;
   readonly queueBytes: number;
+  readonly pool: QueuePool;
   readonly stallMs: number;
   readonly subscribeMs: number;
   readonly pingMs: number;
@@ -46,13 +48,14 @@ export class Session {
     this.#socket = socket;
     this.#hub = hub;
     this.options = options;
-    const { id, node, form, principal, queueBytes, stallMs } = options;
+    const { id, node, form, principal, queueBytes, pool, stallMs } = options;
     this.subscriber = new Subscriber(socket, {
       id,
       node,
       form,
       principal: principal.name,
       queueBytes,
+      pool,
       stallMs,
       timeText: () => hub.timeText(),
       clock: () => hub.clock(),

@@ -1,11 +1,13 @@
 /**
  * One subscriber: the queue in front of its socket, bounded in bytes, and the account of what it got and what it lost.
+ * What does not fit into the queue waits in room that all share (queue-pool.ts), while there is some.
  *
  * What does not fit is counted, and told in its place as soon as half of the queue is free again. Who takes nothing for `stallMs`, or does not get free of losing for as long, is told the sum and closed.
  */
 import type { LostRecord, TotalRecord } from '../record/record.ts';
 import { Outgoing } from './outgoing.ts';
 import { type ByeMessage, closeCodes, type ErrorMessage, type Form } from './protocol.ts';
+import type { QueuePool } from './queue-pool.ts';
 
 /** What a subscriber needs of a WebSocket. */
 export interface Connection {
@@ -20,8 +22,9 @@ export interface SubscriberOptions {
   readonly node: string;
   readonly form: Form;
   readonly principal: string;
-  /** Bytes, those in the socket included. */
+  /** Bytes that are its own, those in the socket included. */
   readonly queueBytes: number;
+  readonly pool: QueuePool;
   readonly stallMs: number;
   /** Time as in records. */
   timeText(): string;
@@ -49,6 +52,7 @@ export class Subscriber {
   #next = 0;
   #queued = 0;
   #inSocket = 0;
+  #borrowed = 0;
   #dropped = 0;
   #droppedTo = 0;
   #droppedExact = true;
@@ -70,11 +74,6 @@ export class Subscriber {
     return this.#queued + this.#inSocket;
   }
 
-  /** Bytes that fit before something is lost. */
-  get room(): number {
-    return this.options.queueBytes - this.queuedBytes;
-  }
-
   /** Whether records are being lost now. */
   get drops(): boolean {
     return this.#droppingSince !== undefined;
@@ -90,12 +89,31 @@ export class Subscriber {
     this.ended = true;
     this.#queue = [];
     this.#next = 0;
+    this.options.pool.giveBack(this.#borrowed);
+    this.#borrowed = 0;
+  }
+
+  /** Whether so many bytes more may wait: in its own queue, or in what all share. */
+  #fits(bytes: number): boolean {
+    const more = this.queuedBytes + bytes - this.options.queueBytes - this.#borrowed;
+    if (more <= 0) return true;
+    if (!this.options.pool.borrow(more)) return false;
+    this.#borrowed += more;
+    return true;
+  }
+
+  /** What it does not need any more. */
+  #giveBack(): void {
+    if (this.#borrowed === 0) return;
+    const needed = Math.min(this.#borrowed, Math.max(0, this.queuedBytes - this.options.queueBytes));
+    this.options.pool.giveBack(this.#borrowed - needed);
+    this.#borrowed = needed;
   }
 
   /** A message with records, or without: sent, queued, or counted as lost. */
   offer(message: Outgoing): void {
     if (this.ended) return;
-    if (this.drops || message.bytes(this.options.form).length > this.room) this.#drop(message.records, message.last, true);
+    if (this.drops || !this.#fits(message.bytes(this.options.form).length)) this.#drop(message.records, message.last, true);
     else {
       this.#append(message);
       if (message.last > 0) this.#accounted = message.last;
@@ -167,6 +185,7 @@ export class Subscriber {
     this.#inSocket += length;
     this.#connection.send(bytes, { binary: this.options.form === 'msgpack' }, () => {
       this.#inSocket -= length;
+      this.#giveBack();
       this.#movedAt = this.options.clock();
       this.#drained();
     });
@@ -207,6 +226,7 @@ export class Subscriber {
     this.#queue = [];
     this.#next = 0;
     this.#queued = 0;
+    this.#giveBack();
     this.sent -= records;
     this.#drop(records, last, true);
     this.#tellDropped();

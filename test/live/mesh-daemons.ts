@@ -11,8 +11,6 @@ export function meshDaemons(lab: Lab, folder: string): LiveDaemon[] {
         folder: join(folder, `node-${node}`),
         enter: (argv) => lab.inNode(node, argv),
         kubeconfig: lab.kubeconfig,
-        // Two processors carry the mesh, the daemons and the judge: a burst may wait here, so that it is answers that are judged. What is lost is the subject of loss.system.ts.
-        words: ['--stream-subscriber-queue-bytes', '64MiB'],
       }),
   );
 }

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { decode } from '@msgpack/msgpack';
 import { Hub, type HubOptions } from '../../src/stream/hub.ts';
 import { bounds, type ServerMessage } from '../../src/stream/protocol.ts';
+import { QueuePool } from '../../src/stream/queue-pool.ts';
 import { type Connection, Subscriber } from '../../src/stream/subscriber.ts';
 import { finding, flowOf, requestPath } from '../output/samples.ts';
 import { numbered, numberedMany } from './live.ts';
@@ -57,7 +58,7 @@ class Far implements Connection {
   }
 }
 
-function setUp(options: Partial<HubOptions> = {}, subscriber: { queueBytes?: number; stallMs?: number } = {}) {
+function setUp(options: Partial<HubOptions> = {}, subscriber: { queueBytes?: number; stallMs?: number; pool?: QueuePool } = {}) {
   const hub = new Hub({ node: 'node-a', software: 'test', flushMs: 1, holdMs: 40, ...options });
   const join = (): { far: Far; one: Subscriber } => {
     const far = new Far();
@@ -67,6 +68,7 @@ function setUp(options: Partial<HubOptions> = {}, subscriber: { queueBytes?: num
       form: 'msgpack',
       principal: 'p',
       queueBytes: 4 * 1024 * 1024,
+      pool: new QueuePool(0),
       stallMs: 10_000,
       timeText: () => hub.timeText(),
       clock: () => hub.clock(),
@@ -121,6 +123,39 @@ for (const filter of [undefined, [{ name: 'to-port', value: '80' }]])
         covered = message.last;
       }
   });
+
+test('in a burst more waits than a queue holds, while others leave room; what was borrowed comes back', async (t) => {
+  const pool = new QueuePool(1024 * 1024);
+  const { hub, join } = setUp({}, { queueBytes: 64 * 1024, pool });
+  t.after(() => hub.close(undefined));
+  const [quick, greedy, late] = [join(), join(), join()];
+  for (const { one } of [quick, greedy, late]) hub.subscribe(one, { message: 'subscribe' });
+  await pause(20);
+  const publish = async (records: number): Promise<void> => {
+    for (let i = 0; i < records; i += 100) {
+      hub.publish(numberedMany(100));
+      await pause(2);
+    }
+  };
+  // One falls behind: all of it waits.
+  greedy.far.reads = false;
+  await publish(600);
+  assert.ok(greedy.one.queuedBytes > 64 * 1024 && pool.left < 1024 * 1024 && !greedy.one.drops, `${greedy.one.queuedBytes} bytes wait`);
+  greedy.far.reads = true;
+  greedy.far.read();
+  await until(() => greedy.far.rows === 600 && quick.far.rows === 600);
+  assert.deepEqual([greedy.one.lost, quick.one.lost, pool.left], [0, 0, 1024 * 1024]);
+  // One takes all that is shared: the others have their own queue still, and nobody has more than there is.
+  greedy.far.reads = false;
+  while (!greedy.one.drops) await publish(100);
+  late.far.reads = false;
+  await publish(100);
+  assert.ok(late.one.queuedBytes > 0 && !late.one.drops, `${late.one.queuedBytes} bytes wait`);
+  assert.ok(greedy.one.queuedBytes + late.one.queuedBytes <= 2 * 64 * 1024 + 1024 * 1024);
+  // Who goes leaves what it held.
+  greedy.one.gone();
+  assert.equal(pool.left, 1024 * 1024);
+});
 
 test('who reads the past more slowly than the ring turns is told what went', async (t) => {
   const { hub, join } = setUp({ ringBytes: 2_000_000 });
