@@ -81,8 +81,13 @@ export class PortForward {
 
   #join(local: Socket, remote: WebSocket): void {
     local.on('error', () => remote.terminate());
-    local.on('close', () => remote.close());
+    local.on('close', () => {
+      // What is paused would not see the other side's farewell.
+      remote.resume();
+      remote.close();
+    });
     local.on('data', (bytes: Buffer) => {
+      if (remote.readyState !== remote.OPEN) return;
       remote.send(Buffer.concat([Buffer.of(DATA), bytes]), { binary: true }, () => {
         if (remote.bufferedAmount <= AHEAD_BYTES) local.resume();
       });
@@ -106,13 +111,15 @@ export class PortForward {
         return;
       }
       if (channel === ERROR) this.#fail(local, rest.toString('utf8').slice(0, 500));
-      else if (!local.write(rest)) {
-        remote.pause();
-        local.once('drain', () => remote.resume());
-      }
+      else if (!local.destroyed && !local.write(rest)) remote.pause();
     });
+    local.on('drain', () => remote.resume());
     remote.on('error', (error) => this.#fail(local, error.message));
-    remote.on('close', () => local.end());
+    remote.on('close', () => {
+      local.end();
+      // Until the other side has read the end, too.
+      local.resume();
+    });
     remote.resume();
     local.resume();
   }
