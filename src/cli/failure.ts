@@ -38,11 +38,15 @@ export function exitCodeOf(error: unknown): ExitCode {
   return MALFORMED;
 }
 
-/** One line on standard error, safe for a terminal. A standard error that is closed is not worth failing for. */
+/** One line on standard error, safe for a terminal. */
 export function complain(message: string): void {
-  const text = `sidetrace: ${message.split('\n').map(escapeText).join('\n')}\n`;
+  passOn(`sidetrace: ${message}\n`);
+}
+
+/** Text of others to standard error, its lines as they are and safe for a terminal. A standard error that is closed is not worth failing for. */
+export function passOn(text: string): void {
   try {
-    writeSync(2, text);
+    writeSync(2, text.split(/\r?\n/).map(escapeText).join('\n'));
   } catch {
     // nobody is listening
   }

@@ -4,19 +4,17 @@
  * Subprotocol `v4.channel.k8s.io`: each message begins with the number of its channel, 0 for data and 1 for errors; the first of each channel holds the port as two bytes, little-endian.
  * Source: k8s.io/kubelet pkg/cri/streaming/portforward/websocket.go, k8s.io/apimachinery pkg/util/httpstream/wsstream.
  */
-import { readFileSync } from 'node:fs';
 import { type AddressInfo, createServer, type Server as NetServer, type Socket } from 'node:net';
-import { type ClientOptions, type RawData, WebSocket } from 'ws';
-import type { KubeCluster, Material } from '../daemon/kube/kubeconfig.ts';
+import type { RawData, WebSocket } from 'ws';
+import type { KubeCluster } from '../daemon/kube/kubeconfig.ts';
 import { listOf, objectOf, textOf } from '../kube/fields.ts';
 import { errorText } from '../net/error-text.ts';
-import { complain, InputError } from './failure.ts';
+import { complain } from './failure.ts';
+import { openPodSocket } from './pod-socket.ts';
 
 const PROTOCOL = 'v4.channel.k8s.io';
 const DATA = 0;
 const ERROR = 1;
-const OPEN_MS = 15_000;
-const MESSAGE_BYTES_MAX = 1024 * 1024;
 /** Bytes that may wait on the way to the API server before the local side is not read any more. */
 const AHEAD_BYTES = 1024 * 1024;
 const PODS_MAX = 256;
@@ -42,13 +40,14 @@ export class PortForward {
   readonly #port: number;
   readonly #server: NetServer;
   readonly #open = new Set<WebSocket>();
+  #closed = false;
 
   /** @param port of the pod */
   constructor(cluster: KubeCluster, pod: ForwardedPod, port: number) {
     this.#cluster = cluster;
     this.#pod = pod;
     this.#port = port;
-    this.#server = createServer({ allowHalfOpen: false, pauseOnConnect: true }, (socket) => this.#forward(socket));
+    this.#server = createServer({ allowHalfOpen: false, pauseOnConnect: true }, (socket) => void this.#forward(socket));
   }
 
   /** @returns the port of 127.0.0.1 that leads to the pod */
@@ -61,31 +60,38 @@ export class PortForward {
   }
 
   close(): void {
+    this.#closed = true;
     this.#server.close();
     for (const socket of this.#open) socket.terminate();
   }
 
-  #forward(local: Socket): void {
+  async #forward(local: Socket): Promise<void> {
+    local.on('error', () => {});
     const { namespace, name } = this.#pod;
-    const place = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(name)}/portforward?ports=${this.#port}`;
-    let remote: WebSocket;
+    const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(name)}/portforward?ports=${this.#port}`;
     try {
-      remote = new WebSocket(`${this.#cluster.server.replace(/^http/, 'ws')}${place}`, PROTOCOL, connectionOf(this.#cluster));
+      const remote = await openPodSocket(this.#cluster, path, PROTOCOL, this.#open);
+      if (this.#closed || local.destroyed) remote.terminate();
+      else if (remote.readyState !== remote.OPEN) this.#fail(local, 'the connection was closed');
+      else this.#join(local, remote);
     } catch (error) {
       this.#fail(local, errorText(error));
-      return;
     }
-    this.#open.add(remote);
+  }
+
+  #join(local: Socket, remote: WebSocket): void {
     local.on('error', () => remote.terminate());
-    local.on('close', () => remote.close());
-    remote.on('open', () => {
-      local.on('data', (bytes: Buffer) => {
-        remote.send(Buffer.concat([Buffer.of(DATA), bytes]), { binary: true }, () => {
-          if (remote.bufferedAmount <= AHEAD_BYTES) local.resume();
-        });
-        if (remote.bufferedAmount > AHEAD_BYTES) local.pause();
+    local.on('close', () => {
+      // What is paused would not see the other side's farewell.
+      remote.resume();
+      remote.close();
+    });
+    local.on('data', (bytes: Buffer) => {
+      if (remote.readyState !== remote.OPEN) return;
+      remote.send(Buffer.concat([Buffer.of(DATA), bytes]), { binary: true }, () => {
+        if (remote.bufferedAmount <= AHEAD_BYTES) local.resume();
       });
-      local.resume();
+      if (remote.bufferedAmount > AHEAD_BYTES) local.pause();
     });
     const begun = new Set<number>();
     remote.on('message', (data: RawData) => {
@@ -105,52 +111,23 @@ export class PortForward {
         return;
       }
       if (channel === ERROR) this.#fail(local, rest.toString('utf8').slice(0, 500));
-      else if (!local.write(rest)) {
-        remote.pause();
-        local.once('drain', () => remote.resume());
-      }
+      else if (!local.destroyed && !local.write(rest)) remote.pause();
     });
-    remote.on('unexpected-response', (request, response) => {
-      this.#fail(local, `the API server answers ${response.statusCode}`);
-      response.destroy();
-      request.destroy();
-    });
+    local.on('drain', () => remote.resume());
     remote.on('error', (error) => this.#fail(local, error.message));
     remote.on('close', () => {
-      this.#open.delete(remote);
       local.end();
+      // Until the other side has read the end, too.
+      local.resume();
     });
+    remote.resume();
+    local.resume();
   }
 
   #fail(local: Socket, reason: string): void {
     if (local.destroyed) return;
-    complain(`Cannot reach port ${this.#port} of pod ${this.#pod.namespace}/${this.#pod.name} through ${this.#cluster.name}: ${reason}`);
     local.destroy();
-  }
-}
-
-/** Read anew each time: tokens are renewed. */
-function connectionOf({ ca, serverName, insecure, token, certificate }: KubeCluster): ClientOptions {
-  return {
-    handshakeTimeout: OPEN_MS,
-    maxPayload: MESSAGE_BYTES_MAX,
-    perMessageDeflate: false,
-    followRedirects: false,
-    rejectUnauthorized: !insecure,
-    ...(ca === undefined ? {} : { ca: textOfMaterial(ca) }),
-    ...(serverName === undefined ? {} : { servername: serverName }),
-    ...(certificate === undefined ? {} : { cert: textOfMaterial(certificate.chain), key: textOfMaterial(certificate.key) }),
-    ...(token === undefined ? {} : { headers: { authorization: `Bearer ${textOfMaterial(token).trim()}` } }),
-  };
-}
-
-function textOfMaterial(material: Material): string {
-  if ('text' in material) return material.text;
-  try {
-    return readFileSync(material.file, 'utf8');
-  } catch (cause) {
-    throw new InputError(`Cannot read "${material.file}": the system says ${(cause as NodeJS.ErrnoException).code ?? String(cause)}`, {
-      cause,
-    });
+    if (this.#closed) return;
+    complain(`Cannot reach port ${this.#port} of pod ${this.#pod.namespace}/${this.#pod.name} through ${this.#cluster.name}: ${reason}`);
   }
 }

@@ -1,9 +1,11 @@
 /** The daemons that a command asks: those that are named, or those of a cluster, through its API server. */
 import type { Command } from 'commander';
-import { KubeApi, KubeApiError } from '../daemon/kube/api.ts';
+import { KubeApi } from '../daemon/kube/api.ts';
+import { KubeApiError } from '../daemon/kube/api-error.ts';
 import { KubeconfigError } from '../daemon/kube/kubeconfig.ts';
 import { findKubeCluster } from '../daemon/kube/open.ts';
 import { DEFAULT_PORT } from '../stream/server-address.ts';
+import { ExecSource } from './exec-source.ts';
 import { InputError, UsageError } from './failure.ts';
 import { PortForward, runningPods } from './port-forward.ts';
 import { expandServers } from './server-hosts.ts';
@@ -99,6 +101,7 @@ function clusterOf({ kubeconfig, kubeContext }: OpenServersOptions): NonNullable
         ...(kubeContext === undefined ? {} : { context: kubeContext }),
       },
       process.env,
+      (exec) => new ExecSource(exec),
     );
     if (cluster !== undefined) return cluster;
   } catch (error) {

@@ -1,18 +1,22 @@
-/** Daemons found and reached through an API server: one of the test's own, which lists pods and speaks the framing of a kubelet's `portforward` over WebSocket. */
+/** Daemons found and reached through an API server: one of the test's own, which lists pods and misbehaves as a real one would not (for that see port-forward-kubelet.test.ts). */
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { type AddressInfo, connect } from 'node:net';
+import { type AddressInfo, connect, createServer as createNetServer } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { WebSocketServer } from 'ws';
-import { runningPods } from '../../src/cli/port-forward.ts';
+import { PortForward, runningPods } from '../../src/cli/port-forward.ts';
+import { readKubeconfig } from '../../src/daemon/kube/kubeconfig.ts';
+import { until } from '../daemon/kube/small-api-server.ts';
 import { folder, numberedMany, running } from '../stream/live.ts';
 import { type Ran, runAsync } from './run.ts';
 
 interface Fake {
   readonly kubeconfig: string;
   readonly asked: string[];
+  /** Connections to pods. */
+  open(): number;
 }
 
 /** @param ports of 127.0.0.1, by pod @param manner how it misbehaves */
@@ -81,7 +85,7 @@ async function apiServer(
       users: [{ name, user: { token: 'me' } }],
     }),
   );
-  return { kubeconfig, asked };
+  return { kubeconfig, asked, open: () => sockets.clients.size };
 }
 
 function ran(t: TestContext, args: readonly string[]): Promise<Ran> {
@@ -103,6 +107,36 @@ test('the daemons of two pods are found and read through the API server', async 
     'Bearer me /api/v1/namespaces/sidetrace/pods/sidetrace-b/portforward?ports=4280',
     'Bearer me /api/v1/namespaces/sidetrace/pods?labelSelector=app.kubernetes.io%2Fname%3Dsidetrace&limit=256',
   ]);
+});
+
+test('many small messages for a reader that rests, who then goes away: nothing is left over', async (t) => {
+  const pod = createNetServer((socket) => {
+    socket.on('error', () => {});
+    socket.write(Buffer.alloc(32 * 1024 * 1024));
+  });
+  await new Promise<void>((resolve) => pod.listen(0, '127.0.0.1', resolve));
+  t.after(() => pod.close());
+  const { kubeconfig, open } = await apiServer(t, { 'sidetrace-a': (pod.address() as AddressInfo).port });
+  const warnings: string[] = [];
+  const warn = (warning: Error) => warnings.push(warning.message);
+  process.on('warning', warn);
+  t.after(() => process.off('warning', warn));
+  const forward = new PortForward(readKubeconfig([kubeconfig]), { namespace: 'sidetrace', name: 'sidetrace-a' }, 4280);
+  t.after(() => forward.close());
+  const near = connect(await forward.listen(), '127.0.0.1');
+  let received = 0;
+  near.on('data', (chunk) => {
+    received += chunk.length;
+    near.pause();
+    setTimeout(() => near.resume(), 10);
+  });
+  await until('some of it', () => received > 1024 * 1024);
+  assert.equal(open(), 1);
+  near.pause();
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  near.destroy();
+  await until('the end at the API server', () => open() === 0, 5000);
+  assert.deepEqual(warnings, []);
 });
 
 test('what the API server or the kubelet says against it is told', async (t) => {

@@ -6,7 +6,8 @@
  */
 import { createHash } from 'node:crypto';
 import { type JsonObject, listOf, objectOf, textOf } from '../../kube/fields.ts';
-import { type KubeApi, KubeApiError } from './api.ts';
+import type { KubeApi } from './api.ts';
+import { KubeApiError } from './api-error.ts';
 
 export interface KubeUser {
   readonly user: string;

@@ -1,33 +1,16 @@
 /**
  * Requests to the API server: JSON over HTTPS, connections kept, everything bounded in length and time; no redirects, no compression.
  *
- * Token, CA and client certificate are read again for each request, since they are renewed in place (a kubelet renews tokens at 80 % of their life).
+ * Token, CA and client certificate are read again for each request, and once more where the server does not know them: they are renewed in place (a kubelet renews tokens at 80 % of their life).
  * Source: Kubernetes API concepts; RFC 9110.
  */
-import { readFile, stat } from 'node:fs/promises';
 import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from 'node:http';
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { objectOf, textOf } from '../../kube/fields.ts';
-import type { KubeCluster, Material } from './kubeconfig.ts';
+import { KubeApiError, saidBy } from './api-error.ts';
+import { type Credentials, readCredentials, sameCredentials } from './credentials.ts';
+import type { KubeCluster } from './kubeconfig.ts';
 import { LineSplitter } from './line-splitter.ts';
-
-/** The API server did not give what was asked for. */
-export class KubeApiError extends Error {
-  override readonly name = 'KubeApiError';
-  /** Absent: there was no answer that could be read. */
-  readonly status?: number;
-  /** As the server wishes, milliseconds. */
-  readonly retryAfterMs?: number;
-  /** Was it a connection of an earlier request that ended before an answer came? */
-  onKeptConnection = false;
-
-  constructor(message: string, status?: number, retryAfterMs?: number) {
-    super(message);
-    if (status !== undefined) this.status = status;
-    if (retryAfterMs !== undefined) this.retryAfterMs = retryAfterMs;
-  }
-}
 
 export interface KubeApiTimes {
   /** Until the head of the answer is there. Milliseconds, as all of these. */
@@ -41,7 +24,6 @@ export interface KubeApiTimes {
 
 export const defaultTimes: KubeApiTimes = { head: 15_000, idle: 10_000, whole: 60_000, watchIdle: 150_000 };
 
-const MAX_MATERIAL = 1024 * 1024;
 const MAX_BODY = 64 * 1024 * 1024;
 const MAX_ERROR_BODY = 64 * 1024;
 /** An object in etcd has at most 1.5 MiB; with its fields managed by others and as JSON, more. */
@@ -50,41 +32,14 @@ const MAX_HEAD = 16 * 1024;
 const MAX_SOCKETS = 16;
 /** With credentials that are others each time. */
 const MAX_TRIES = 3;
+/** Where it is a person or a service that is asked for others. */
+const MAX_TRIES_ISSUED = 2;
 const RENEWAL_MS = 20;
 const MAX_RETRY_AFTER_MS = 60_000;
-
-interface Credentials {
-  readonly token: string | undefined;
-  readonly tls: { readonly ca: string | undefined; readonly cert: string | undefined; readonly key: string | undefined };
-}
-
-async function read(material: Material | undefined, what: string): Promise<string | undefined> {
-  if (material === undefined) return undefined;
-  if ('text' in material) return material.text;
-  try {
-    const { size } = await stat(material.file);
-    if (size > MAX_MATERIAL)
-      throw new KubeApiError(`Cannot read ${what} "${material.file}": at most ${MAX_MATERIAL} bytes are wanted, it has ${size}`);
-    return await readFile(material.file, 'utf8');
-  } catch (error) {
-    if (error instanceof KubeApiError) throw error;
-    throw new KubeApiError(`Cannot read ${what} "${material.file}": ${(error as NodeJS.ErrnoException).code ?? String(error)}`);
-  }
-}
 
 function retryAfter(message: IncomingMessage): number | undefined {
   const seconds = Number(message.headers['retry-after']);
   return Number.isFinite(seconds) && seconds >= 0 ? Math.min(seconds * 1000, MAX_RETRY_AFTER_MS) : undefined;
-}
-
-/** What a Status object says; of other texts the beginning. */
-function words(body: Buffer): string {
-  const text = body.toString('utf8');
-  try {
-    const { message } = objectOf(JSON.parse(text));
-    if (textOf(message) !== undefined) return String(message).slice(0, 400);
-  } catch {}
-  return text.slice(0, 200);
 }
 
 /** An answer whose head is there. */
@@ -169,7 +124,7 @@ export class KubeApi {
     const wait = retryAfter(answer.message);
     const body = status >= 300 && status < 400 ? undefined : await this.#body(answer, path, MAX_ERROR_BODY).catch(() => undefined);
     answer.abort(new KubeApiError('refused'));
-    const said = status >= 300 && status < 400 ? 'redirects are not followed' : words(body ?? Buffer.alloc(0));
+    const said = status >= 300 && status < 400 ? 'redirects are not followed' : saidBy(body ?? Buffer.alloc(0));
     return new KubeApiError(`Cannot ${method} ${this.#place(path)}: ${status}${said === '' ? '' : `, ${said}`}`, status, wait);
   }
 
@@ -217,36 +172,30 @@ export class KubeApi {
 
   /** Sends it, again with what the files hold now where the server does not know the credentials. */
   async #send(method: 'GET' | 'POST', path: string, body: string | undefined, signal: AbortSignal | undefined): Promise<Answer> {
-    let credentials = await this.#credentials();
+    let credentials = await readCredentials(this.cluster);
     for (let tries = 1; ; tries++) {
       const answer = await this.#request(method, path, body, credentials, signal).catch((error: unknown) => {
         // A kept connection may end while a request is on its way; all that is sent here may be sent twice.
         if (error instanceof KubeApiError && error.onKeptConnection) return this.#request(method, path, body, credentials, signal);
         throw error;
       });
-      if (answer.message.statusCode !== 401 || credentials.token === undefined || tries === MAX_TRIES) return answer;
+      const { token, issued } = credentials;
+      if (answer.message.statusCode !== 401 || tries === (issued === undefined ? MAX_TRIES : MAX_TRIES_ISSUED)) return answer;
+      if (token === undefined && issued === undefined) return answer;
       // A token may be renewed between the reading and the request.
       await sleep(RENEWAL_MS);
-      const renewed = await this.#credentials();
-      if (renewed.token === credentials.token) return answer;
+      const renewed = await readCredentials(this.cluster, credentials).catch((error: unknown) => {
+        answer.abort(new KubeApiError('others are not to be had'));
+        throw error;
+      });
+      if (sameCredentials(renewed, credentials)) return answer;
       answer.abort(new KubeApiError('asked again'));
       credentials = renewed;
     }
   }
 
-  async #credentials(): Promise<Credentials> {
-    const { ca, token, certificate } = this.cluster;
-    const [readCa, readToken, cert, key] = await Promise.all([
-      read(ca, 'the CA'),
-      read(token, 'the token'),
-      read(certificate?.chain, 'the client certificate'),
-      read(certificate?.key, "the client certificate's key"),
-    ]);
-    return { token: readToken?.trim(), tls: { ca: readCa, cert, key } };
-  }
-
-  #agentFor({ tls }: Credentials): HttpAgent | HttpsAgent {
-    const same = JSON.stringify(tls);
+  #agentFor({ ca, certificate }: Credentials): HttpAgent | HttpsAgent {
+    const same = JSON.stringify([ca, certificate]);
     if (this.#agent !== undefined && this.#tls === same) return this.#agent;
     // What runs over the former one may end; a destroyed agent would cut it.
     const { insecure, serverName, server } = this.cluster;
@@ -257,9 +206,8 @@ export class KubeApi {
           ...kept,
           minVersion: 'TLSv1.2',
           rejectUnauthorized: !insecure,
-          ...(tls.ca === undefined ? {} : { ca: tls.ca }),
-          ...(tls.cert === undefined ? {} : { cert: tls.cert }),
-          ...(tls.key === undefined ? {} : { key: tls.key }),
+          ...(ca === undefined ? {} : { ca }),
+          ...(certificate === undefined ? {} : { cert: certificate.chain, key: certificate.key }),
           ...(serverName === undefined ? {} : { servername: serverName }),
         });
     this.#tls = same;

@@ -9,6 +9,8 @@ import { delimiter, dirname, resolve } from 'node:path';
 import { parseDocument } from 'yaml';
 import { type JsonObject, listOf, objectOf } from '../../kube/fields.ts';
 import { canonicalIp, isLoopback } from '../../net/address.ts';
+import type { CredentialSource } from './credentials.ts';
+import { type ExecCluster, type ExecConfig, execConfigOf, execExtensionOf } from './exec-config.ts';
 
 /** Text that stands in the configuration, or in a file that may change: it is read each time it is used. */
 export type Material = { readonly text: string } | { readonly file: string };
@@ -27,7 +29,12 @@ export interface KubeCluster {
   readonly token?: Material;
   /** PEM. */
   readonly certificate?: { readonly chain: Material; readonly key: Material };
+  /** Makes token or certificate when they are wanted; instead of the two above. */
+  readonly source?: CredentialSource;
 }
+
+/** Who runs the program of a kubeconfig's `exec`. Absent, as for all that runs unattended: nobody does, and such a user is refused. */
+export type RunExec = (exec: ExecConfig) => CredentialSource;
 
 export class KubeconfigError extends Error {
   override readonly name = 'KubeconfigError';
@@ -142,25 +149,33 @@ function serverOf(server: string, where: string): string {
 }
 
 const refusedOfUsers: readonly { readonly field: string; readonly what: string }[] = [
-  { field: 'exec', what: 'a program that makes credentials (exec)' },
   { field: 'auth-provider', what: 'an auth-provider' },
   { field: 'username', what: 'a user name and password' },
   { field: 'as', what: 'impersonation (as)' },
 ];
 
-function credentialsOf(user: Named, where: string): Pick<KubeCluster, 'token' | 'certificate'> {
-  for (const { field, what } of refusedOfUsers)
-    if (user.value[field] !== undefined && user.value[field] !== null)
-      refuse(
-        where,
-        `user "${user.name}" has ${what}, which is not run here; "token", "tokenFile" or "client-certificate" and "client-key" are wanted, for instance a token of kubectl create token`,
-      );
+type UserCredentials = Pick<KubeCluster, 'token' | 'certificate' | 'source'>;
+
+function credentialsOf(user: Named, where: string, cluster: ExecCluster, runExec: RunExec | undefined): UserCredentials {
+  const has = (field: string) => user.value[field] !== undefined && user.value[field] !== null;
+  const refused = refusedOfUsers.find(({ field }) => has(field))?.what;
+  const what = runExec === undefined && has('exec') ? 'a program that makes credentials (exec)' : refused;
+  if (what !== undefined)
+    refuse(
+      where,
+      `user "${user.name}" has ${what}, which is not run here; "token", "tokenFile" or "client-certificate" and "client-key" are wanted, for instance a token of kubectl create token`,
+    );
   const tokenFile = text(user.value.tokenFile);
   const token = text(user.value.token);
   const chain = material(user, 'client-certificate');
   const key = material(user, 'client-key');
   if ((chain === undefined) !== (key === undefined))
     refuse(where, `user "${user.name}" must have both "client-certificate" and "client-key", one of them is absent`);
+  if (runExec !== undefined && has('exec')) {
+    const exec = execConfigOf(user.value.exec, user, cluster, (state) => refuse(where, state));
+    // As client-go: a program is not asked for what is there.
+    if (tokenFile === undefined && token === undefined && chain === undefined) return { source: runExec(exec) };
+  }
   return {
     ...(tokenFile !== undefined
       ? { token: { file: resolve(dirname(user.path), tokenFile) } }
@@ -176,9 +191,10 @@ function credentialsOf(user: Named, where: string): Pick<KubeCluster, 'token' | 
  *
  * @param paths one file or several; of a thing that several name the first counts
  * @param context absent: the current one
+ * @param runExec absent: a user whose credentials a program makes is refused
  * @throws {KubeconfigError} with what is wrong, or asks for what is not supported
  */
-export function readKubeconfig(paths: readonly string[], context?: string): KubeCluster {
+export function readKubeconfig(paths: readonly string[], context?: string, runExec?: RunExec): KubeCluster {
   const config = merge(paths);
   const where = paths.map((path) => `"${path}"`).join(', ');
   const chosen = context ?? config.current;
@@ -192,13 +208,18 @@ export function readKubeconfig(paths: readonly string[], context?: string): Kube
     refuse(where, `cluster "${cluster.name}" has "proxy-url": the server must be reached without a proxy`);
   const ca = material(cluster, 'certificate-authority');
   const serverName = text(cluster.value['tls-server-name']);
-  return {
-    name: `context "${chosen}" of ${where}`,
-    server: serverOf(server, where),
+  const trust = {
     insecure: cluster.value['insecure-skip-tls-verify'] === true,
     ...(ca === undefined ? {} : { ca }),
     ...(serverName === undefined ? {} : { serverName }),
-    ...(userName === undefined ? {} : credentialsOf(find(config.users, 'user', userName, where), where)),
+  };
+  const url = serverOf(server, where);
+  const told = { server, ...trust, config: execExtensionOf(cluster.value) };
+  return {
+    name: `context "${chosen}" of ${where}`,
+    server: url,
+    ...trust,
+    ...(userName === undefined ? {} : credentialsOf(find(config.users, 'user', userName, where), where, told, runExec)),
   };
 }
 

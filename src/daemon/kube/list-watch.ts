@@ -10,7 +10,8 @@ import { type JsonObject, listOf, objectOf, textOf } from '../../kube/fields.ts'
 import { type BackOff, backOffMs } from '../../net/back-off.ts';
 import { errorText } from '../../net/error-text.ts';
 import type { Log } from '../log.ts';
-import { type KubeApi, KubeApiError } from './api.ts';
+import type { KubeApi } from './api.ts';
+import { KubeApiError } from './api-error.ts';
 
 /** Messages are constant, what varies is in the fields. */
 export type KubeLog = Pick<Log, 'info' | 'warn'>;

@@ -1,7 +1,7 @@
 /** Chooses where names come from. */
 import { KubeApi } from './api.ts';
 import { KubeFiles } from './files.ts';
-import { inCluster, type KubeCluster, KubeconfigError, kubeconfigPaths, readKubeconfig } from './kubeconfig.ts';
+import { inCluster, type KubeCluster, KubeconfigError, kubeconfigPaths, type RunExec, readKubeconfig } from './kubeconfig.ts';
 import type { KubeLog } from './list-watch.ts';
 import { type KubeSource, withoutKube } from './source.ts';
 import { KubeWatch } from './watch.ts';
@@ -25,10 +25,11 @@ export interface OpenKube {
   readonly api?: KubeApi;
 }
 
-/** @returns `undefined`: none is there @throws {KubeconfigError} */
+/** @param runExec absent: a kubeconfig that names a program for credentials is refused @returns `undefined`: none is there @throws {KubeconfigError} */
 export function findKubeCluster(
   options: Pick<KubeOptions, 'from' | 'kubeconfig' | 'context'>,
   environment: NodeJS.ProcessEnv,
+  runExec?: RunExec,
 ): KubeCluster | undefined {
   const { from, kubeconfig, context } = options;
   if (from === 'files' || from === 'none') return undefined;
@@ -40,7 +41,7 @@ export function findKubeCluster(
       'Cannot use the service account of this pod: KUBERNETES_SERVICE_HOST, KUBERNETES_SERVICE_PORT and a token are wanted, they are not there',
     );
   const paths = kubeconfig ?? kubeconfigPaths(environment);
-  if (paths.length > 0) return readKubeconfig(paths, context);
+  if (paths.length > 0) return readKubeconfig(paths, context, runExec);
   if (from === 'kubeconfig')
     throw new KubeconfigError('Cannot use a kubeconfig: a file is wanted, by option, KUBECONFIG or at ~/.kube/config, none is there');
   return undefined;

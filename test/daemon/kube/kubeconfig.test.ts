@@ -3,6 +3,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import type { CredentialSource } from '../../../src/daemon/kube/credentials.ts';
+import type { ExecConfig } from '../../../src/daemon/kube/exec-config.ts';
 import { inCluster, KubeconfigError, kubeconfigPaths, readKubeconfig } from '../../../src/daemon/kube/kubeconfig.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'sidetrace-kubeconfig-'));
@@ -90,6 +92,70 @@ for (const [what, text, says] of [
   test(`refused with its reason: ${what}`, () => {
     assert.throws(
       () => readKubeconfig([file(text)]),
+      (error) => error instanceof KubeconfigError && says.test(error.message),
+    );
+  });
+
+const execOf = (exec: string) =>
+  usual(`exec: {apiVersion: client.authentication.k8s.io/v1, command: aws, interactiveMode: Never, ${exec}}`);
+const runExec = (exec: ExecConfig): ExecConfig & CredentialSource => ({ ...exec, get: async () => ({}) });
+
+test('a program for credentials is handed to who runs it, with all that the kubeconfig says', () => {
+  const path = file(
+    usual(
+      'exec: {apiVersion: client.authentication.k8s.io/v1beta1, command: bin/aws, args: [a, b], env: [{name: A, value: "1"}], installHint: Get it, provideClusterInfo: true}',
+      'server: "https://10.0.0.1:6443/", insecure-skip-tls-verify: true, extensions: [{name: client.authentication.k8s.io/exec, extension: {a: 1}}]',
+    ),
+  );
+  const { get: _get, ...exec } = readKubeconfig([path], undefined, runExec).source as ReturnType<typeof runExec>;
+  assert.deepEqual(exec, {
+    user: `user "u" of "${path}"`,
+    apiVersion: 'client.authentication.k8s.io/v1beta1',
+    command: join(folder, 'bin/aws'),
+    args: ['a', 'b'],
+    env: { A: '1' },
+    interactiveMode: 'IfAvailable',
+    installHint: 'Get it',
+    cluster: { server: 'https://10.0.0.1:6443/', insecure: true, config: { a: 1 } },
+  });
+  const plain = readKubeconfig([file(execOf('env: null'))], undefined, runExec).source as ReturnType<typeof runExec>;
+  assert.equal(plain.command, 'aws');
+  assert.equal(plain.cluster, undefined);
+});
+
+test('a program for credentials is not asked for a token that is there', () => {
+  const path = file(usual('token: abc, exec: {apiVersion: client.authentication.k8s.io/v1, command: aws, interactiveMode: Never}'));
+  const { token, source } = readKubeconfig([path], undefined, runExec);
+  assert.deepEqual(token, { text: 'abc' });
+  assert.equal(source, undefined);
+});
+
+for (const [what, text, says] of [
+  [
+    'an old apiVersion',
+    execOf('apiVersion: client.authentication.k8s.io/v1alpha1').replace('apiVersion: client.authentication.k8s.io/v1,', ''),
+    /"exec.apiVersion" of user "u" must be .*, it is "client.authentication.k8s.io\/v1alpha1"/,
+  ],
+  [
+    'no command',
+    usual('exec: {apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never}'),
+    /"exec.command" .* must be a program, it is absent/,
+  ],
+  [
+    'no interactiveMode',
+    usual('exec: {apiVersion: client.authentication.k8s.io/v1, command: a}'),
+    /"exec.interactiveMode" .* must be Never, IfAvailable or Always, it is absent/,
+  ],
+  ['a number as an argument', execOf('args: [1]'), /"exec.args" .* must be a list of at most 1000 texts, it is another list/],
+  ['a variable without a name', execOf('env: [{value: secret}]'), /"exec.env" .* it is another list$/],
+  ['a hint that is none', execOf('installHint: {}'), /"exec.installHint" .* must be a text, it is of another kind/],
+  ['a wish that is none', execOf('provideClusterInfo: 1'), /"exec.provideClusterInfo" .* must be true or false/],
+  ['a text', usual('exec: aws'), /"exec.apiVersion" .* it is absent/],
+  ['an auth-provider beside it', usual('exec: {command: a}, auth-provider: {}'), /an auth-provider/],
+] as const)
+  test(`a program for credentials, refused with its reason: ${what}`, () => {
+    assert.throws(
+      () => readKubeconfig([file(text)], undefined, runExec),
       (error) => error instanceof KubeconfigError && says.test(error.message),
     );
   });
