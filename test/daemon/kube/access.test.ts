@@ -6,9 +6,12 @@ import { SmallApiServer } from './small-api-server.ts';
 
 const server = new SmallApiServer();
 await server.start();
-const api = new KubeApi(server.cluster(), { head: 300, idle: 300 });
+const api = new KubeApi(server.cluster());
+/** For a server that lets wait. */
+const impatient = new KubeApi(server.cluster(), { head: 1000, idle: 1000 });
 after(async () => {
   api.close();
+  impatient.close();
   await server.stop();
 });
 
@@ -29,11 +32,11 @@ const answer: SmallApiServer['review'] = (path, { spec }) =>
     : { allowed: (spec.resourceAttributes as { verb: string }).verb === 'watch', denied: spec.user === 'bob' };
 
 let nowMs = 0;
-function open(options: KubeAccessOptions = {}): KubeAccess {
+function open(options: KubeAccessOptions = {}, by = api): KubeAccess {
   nowMs = 1_000_000;
   server.review = answer;
   server.bodies.length = 0;
-  return new KubeAccess(api, { now: () => nowMs, ...options });
+  return new KubeAccess(by, { now: () => nowMs, ...options });
 }
 afterEach(() => {
   server.fault = undefined;
@@ -107,7 +110,7 @@ for (const [what, fault] of [
   ['sends elsewhere', (_request, response) => response.writeHead(307, { location: '/elsewhere' }).end()],
 ] as [string, (request: unknown, response: import('node:http').ServerResponse) => void][])
   test(`nobody gets in when the API server ${what}; who was known stays so for a minute`, async () => {
-    const access = open();
+    const access = open({}, impatient);
     const ann = (await access.review('good', ['sidetrace']))!;
     assert.equal(await access.allowed(ann, 'watch', flows), true);
     server.fault = (request, response) => {

@@ -244,11 +244,10 @@ test('a token that is renewed in its file while it is used: no call fails', asyn
   };
   renew();
   const api = openApi(server.cluster({ ca: { text: authority.ca }, token: { file } }));
-  const timer = setInterval(renew, 50);
+  const timer = setInterval(renew, 150);
   ends.push(() => clearInterval(timer));
   let calls = 0;
-  for (const endMs = Date.now() + 2000; Date.now() < endMs; calls++) await api.get(podsPath);
-  assert.ok(number >= 20 && calls >= 100, `${number} tokens, ${calls} calls`);
+  for (; number < 20 || calls < 100; calls++) await api.get(podsPath);
 });
 
 test('a kept connection that the server has closed costs nobody a failure', async () => {
