@@ -10,11 +10,13 @@ const TOLD_BYTES_MAX = 64 * 1024;
 
 export interface PluginLimits {
   readonly ms: number;
+  /** Where it may ask somebody on the terminal, who may have to sign in elsewhere first. */
+  readonly interactiveMs: number;
   /** Of standard output. */
   readonly bytes: number;
 }
 
-export const usualLimits: PluginLimits = { ms: 60_000, bytes: 1024 * 1024 };
+export const usualLimits: PluginLimits = { ms: 60_000, interactiveMs: 600_000, bytes: 1024 * 1024 };
 
 export interface PluginCall {
   /** An absolute path, or a name that is looked up in PATH. */
@@ -52,7 +54,8 @@ export async function runPlugin({ command, args, env, interactive }: PluginCall,
       stdout.destroy();
       stderr.destroy();
     };
-    const late = setTimeout(() => stop(`an end within ${limits.ms / 1000} s is wanted, it ran on and was stopped`), limits.ms);
+    const ms = interactive ? limits.interactiveMs : limits.ms;
+    const late = setTimeout(() => stop(`an end within ${ms / 1000} s is wanted, it ran on and was stopped`), ms);
     const chunks: Buffer[] = [];
     let length = 0;
     stdout.on('data', (chunk: Buffer) => {

@@ -206,8 +206,15 @@ test('a plugin that prints without end, or does not end, is stopped', async (t) 
   await assert.rejects(hanging.source.get(), /an end within 0.3 s is wanted, it ran on and was stopped/);
   const left = plugged(t, `${pid}sleep 3 &\n`, {}, { limits: { ms: 300 } });
   await assert.rejects(left.source.get(), /an end within 0.3 s is wanted/, 'somebody else still holds its output');
+  const asking = plugged(
+    t,
+    `${pid}exec sleep 100`,
+    { interactiveMode: 'IfAvailable' },
+    { limits: { ms: 300, interactiveMs: 600 }, terminal: true },
+  );
+  await assert.rejects(asking.source.get(), /an end within 0.6 s is wanted/, 'who asks somebody has longer');
   await new Promise((resolve) => setTimeout(resolve, 100));
-  for (const { folder: at } of [long, hanging, left]) ended(at);
+  for (const { folder: at } of [long, hanging, left, asking]) ended(at);
 });
 
 test('after a plugin failed it is run again', async (t) => {
