@@ -26,11 +26,9 @@ import { NodeFollower } from './node/follower.ts';
 import { ownProbe, type ProbePlace } from './node/probe-connection.ts';
 import { ProbeLink } from './node/probe-link.ts';
 import { Outlet } from './outlet.ts';
+import { pauseAfter } from './pace.ts';
 import { copyCounters } from './scrape.ts';
 import { statusOf } from './status.ts';
-
-/** How often the engine looks at what came. */
-const TICK_MS = 250;
 
 interface Watched {
   readonly followed: FollowedNamespace;
@@ -172,7 +170,7 @@ export class Daemon {
       await this.#health?.close();
       throw error;
     }
-    this.#tick = setInterval(() => this.#run(), TICK_MS);
+    this.#look(0);
     this.#kube.onChange(() => this.#follower.findPods());
     this.#kube.start();
     this.#link.start();
@@ -208,13 +206,21 @@ export class Daemon {
 
   async #stop(): Promise<TotalRecord> {
     await this.#follower.stop();
-    clearInterval(this.#tick);
+    clearTimeout(this.#tick);
     const totals = this.#engine.finish(this.#clock.nowNs());
     this.#outlet.flush();
     this.#link.stop();
     await Promise.all([this.server.close(totals), this.#kube.stop(), this.#health?.close()]);
     this.#exposition.close();
     return totals;
+  }
+
+  #look(tookMs: number): void {
+    this.#tick = setTimeout(() => {
+      const begun = performance.now();
+      this.#run();
+      this.#look(performance.now() - begun);
+    }, pauseAfter(tookMs));
   }
 
   #run(): void {

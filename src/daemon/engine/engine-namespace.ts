@@ -27,6 +27,8 @@ const LINGER_NS = 5e9;
 const RETAIN_NS = 10e9;
 /** Requests whose place is not sure take part so long after they ended: others are surer by them. */
 const UNSURE_NS = 3e9;
+/** What requests and turns are of no use any more is looked for so often. */
+const SETTLE_EVERY_NS = 1e9;
 /** Room for flows at first: most namespaces have few. */
 const FIRST_SLOTS = 512;
 /** Flows to forget that make it worth to move the others together. */
@@ -59,6 +61,7 @@ export class EngineNamespace {
   #version = -1;
   #judgedAllNs = Number.NEGATIVE_INFINITY;
   #forgotNs = Number.NEGATIVE_INFINITY;
+  #settledNs = Number.NEGATIVE_INFINITY;
   #unfollowed = 0;
   #faulty = new Set<number>();
   #faults = { count: 0, reason: '' };
@@ -174,9 +177,12 @@ export class EngineNamespace {
       beforeNs = Math.min(beforeNs, oldestOpenNs(live));
       if (isForgettable(live, nowNs, sinceNs)) ended++;
     }
-    for (const live of this.#live)
-      if (live !== undefined && nowNs - live.touchedNs < 2 * RETAIN_NS)
-        live.subject.tracker?.forget(beforeNs, Math.min(nowNs - UNSURE_NS, sinceNs));
+    if (nowNs - this.#settledNs >= SETTLE_EVERY_NS) {
+      this.#settledNs = nowNs;
+      for (const live of this.#live)
+        if (live !== undefined && nowNs - live.touchedNs < 2 * RETAIN_NS)
+          live.subject.tracker?.forget(beforeNs, Math.min(nowNs - UNSURE_NS, sinceNs));
+    }
     const worth = ended > Math.max(FORGET_MIN, this.flowCount / 4) || (ended > 0 && nowNs - this.#forgotNs > FORGET_EVERY_NS);
     if (!worth) return;
     this.#forgotNs = nowNs;

@@ -8,7 +8,10 @@ const HEADER_BYTES = 16;
 const MOST_KEYS = 1_000_000;
 
 export class FrameOverlap {
-  readonly #seen = new Map<string, number>();
+  /** How often each was seen, by time, length and captured length. */
+  readonly #seen = new Map<number, number>();
+  /** Seconds that times are counted from: those of the first frame. */
+  #base: number | undefined;
   #left = 0;
   #late = 0;
   #lastSeconds = 0;
@@ -33,7 +36,7 @@ export class FrameOverlap {
         this.#lastNanoseconds = nanoseconds;
       }
       if (this.#left >= MOST_KEYS) return;
-      const key = keyOf(frame);
+      const key = this.#keyOf(frame);
       this.#seen.set(key, (this.#seen.get(key) ?? 0) + 1);
       this.#left++;
     });
@@ -44,7 +47,7 @@ export class FrameOverlap {
     const kept: Uint8Array[] = [];
     walkFrames(payload, (frame) => {
       const { seconds, nanoseconds, capturedLength, offset } = frame;
-      const key = keyOf(frame);
+      const key = this.#keyOf(frame);
       const count = this.#seen.get(key);
       if (count !== undefined) {
         this.#left--;
@@ -55,8 +58,10 @@ export class FrameOverlap {
     });
     return Buffer.concat(kept);
   }
-}
 
-function keyOf({ seconds, nanoseconds, capturedLength, wireLength }: WalkedFrame): string {
-  return `${seconds} ${nanoseconds} ${capturedLength} ${wireLength}`;
+  /** One number for each, as exact as it is wanted for two minutes, which is longer than two rings are open together. */
+  #keyOf({ seconds, nanoseconds, capturedLength, wireLength }: WalkedFrame): number {
+    this.#base ??= seconds;
+    return ((seconds - this.#base) * 1e9 + nanoseconds) * 65_536 + ((wireLength * 31 + capturedLength) & 0xffff);
+  }
 }

@@ -1,4 +1,4 @@
-/** Plays a recording to the engine as if it happened: the frames of all namespaces in the order of time, a tick each quarter of a second of their stamps. */
+/** Plays a recording to the engine as if it happened: the frames of all namespaces in the order of time, a tick each quarter of a second of their stamps unless told otherwise. */
 import { Engine } from '../../../src/daemon/engine/engine.ts';
 import type { EngineNamespace, WatchedWorld } from '../../../src/daemon/engine/engine-namespace.ts';
 import { KubeNames } from '../../../src/kube/names.ts';
@@ -11,8 +11,6 @@ import { MergedSource } from '../../../src/source/merge.ts';
 import { expandRecording } from '../../../src/source/recording.ts';
 import { SourceBase } from '../../../src/source/source-base.ts';
 import { ConfigRoom, RecordedWorld, snapshotFile } from '../../../src/world/build.ts';
-
-const TICK_NS = 250e6;
 
 /** A frame as the probe sends it. */
 interface Frame {
@@ -38,6 +36,8 @@ export function watch(
   path: string,
   options: {
     readonly linger?: number;
+    /** Milliseconds between two ticks. */
+    readonly tickMs?: number;
     readonly batch?: boolean /** Seconds between two times at which Envoys are asked for their versions; 0 at once. */;
     readonly polls?: number;
     readonly told?: (record: AnyRecord, epochMs: number) => void;
@@ -95,6 +95,7 @@ export function watch(
     }
     bundles.push(bundle);
   }
+  const tickNs = (options.tickMs ?? 250) * 1e6;
   const records: AnyRecord[] = [];
   const engine = new Engine({ node, redact: true, base, seed: 1 }, (record) => {
     const told = structuredClone(record);
@@ -103,15 +104,15 @@ export function watch(
   });
   const namespaces: EngineNamespace[] = worlds.map((world, i) => engine.open(BigInt(i + 1), world));
   frames.sort((a, b) => a.timeNs - b.timeNs);
-  let nowNs = (frames[0]?.timeNs ?? 0) + TICK_NS;
+  let nowNs = (frames[0]?.timeNs ?? 0) + tickNs;
   for (const { timeNs, namespace, payload } of frames) {
     while (timeNs > nowNs) {
       engine.tick(nowNs);
-      nowNs += TICK_NS;
+      nowNs += tickNs;
     }
     namespaces[namespace]!.observeProbeFrames(payload);
   }
-  for (const untilNs = nowNs + (options.linger ?? 0) * 1e9; nowNs <= untilNs; nowNs += TICK_NS) engine.tick(nowNs);
+  for (const untilNs = nowNs + (options.linger ?? 0) * 1e9; nowNs <= untilNs; nowNs += tickNs) engine.tick(nowNs);
   records.push(engine.finish(nowNs));
   for (const bundle of bundles) bundle.close();
   return records;
