@@ -10,7 +10,7 @@ export default async function* report(source) {
     if (type === 'test:pass' || type === 'test:fail') {
       const file = relative('dist', data.file ?? '');
       const isFileItself = data.nesting === 0 && data.name === data.file;
-      if (data.details?.type === 'suite' || isFileItself) {
+      if ((data.details?.type === 'suite' && data.skip === undefined) || isFileItself) {
         if (type === 'test:fail' && isFileItself) failures.push({ file, name: 'the file itself', error: data.details.error });
         continue;
       }

@@ -25,7 +25,7 @@ const run = spawnSync(
   [
     '--test',
     '--test-concurrency=3',
-    '--test-timeout=600000', // A file that does not end is a failure, not a wait.
+    '--test-timeout=3600000', // A file that does not end is a failure, not a wait. No test gives itself longer.
     '--test-reporter=./scripts/test-reporter.mjs',
     '--test-reporter-destination=stdout',
     ...options,

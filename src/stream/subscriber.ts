@@ -2,7 +2,8 @@
  * One subscriber: the queue in front of its socket, bounded in bytes, and the account of what it got and what it lost.
  * What does not fit into the queue waits in room that all share (queue-pool.ts), while there is some.
  *
- * What does not fit is counted, and told in its place as soon as half of the queue is free again. Who takes nothing for `stallMs`, or does not get free of losing for as long, is told the sum and closed.
+ * What does not fit is counted, and told in its place as soon as half of the queue is free again. Who takes nothing for `stallMs`, or loses and takes less than half of its queue in that
+ * time, is told the sum and closed.
  */
 import type { LostRecord, TotalRecord } from '../record/record.ts';
 import { Outgoing } from './outgoing.ts';
@@ -57,7 +58,8 @@ export class Subscriber {
   #droppedTo = 0;
   #droppedExact = true;
   #droppedSince = '';
-  #droppingSince: number | undefined;
+  /** While records are being lost: a moment, and the bytes that waited then. Each half of its queue that it takes moves them on. */
+  #losing: { readonly atMs: number; readonly bytes: number } | undefined;
   #accounted = 0;
   #movedAt: number;
   #pumping = false;
@@ -76,7 +78,7 @@ export class Subscriber {
 
   /** Whether records are being lost now. */
   get drops(): boolean {
-    return this.#droppingSince !== undefined;
+    return this.#losing !== undefined;
   }
 
   /** Where accounting begins: the records up to this one are not asked for. */
@@ -135,8 +137,8 @@ export class Subscriber {
   }
 
   #drop(records: number, last: number, exact: boolean): void {
-    if (this.#droppingSince === undefined) {
-      this.#droppingSince = this.options.clock();
+    if (this.#losing === undefined) {
+      this.#losing = { atMs: this.options.clock(), bytes: this.queuedBytes };
       this.#droppedSince = this.options.timeText();
     }
     this.#dropped += records;
@@ -151,7 +153,7 @@ export class Subscriber {
     this.#dropped = 0;
     this.#droppedTo = 0;
     this.#droppedExact = true;
-    this.#droppingSince = undefined;
+    this.#losing = undefined;
   }
 
   #tell(count: number, last: number, exact: boolean, source: string, detail: string, first: string): void {
@@ -205,8 +207,10 @@ export class Subscriber {
       if (now - this.#movedAt > CLOSE_MS) this.#connection.terminate();
       return true;
     }
+    if (this.#losing !== undefined && this.#losing.bytes - this.queuedBytes >= this.options.queueBytes / 2)
+      this.#losing = { atMs: now, bytes: this.queuedBytes };
     const stalled = this.queuedBytes > 0 && now - this.#movedAt > this.options.stallMs;
-    const losing = this.#droppingSince !== undefined && now - this.#droppingSince > this.options.stallMs;
+    const losing = this.#losing !== undefined && now - this.#losing.atMs > this.options.stallMs;
     if (!stalled && !losing) return false;
     this.#discard();
     this.end(closeCodes.slow, 'slow');

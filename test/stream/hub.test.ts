@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decode } from '@msgpack/msgpack';
 import { Hub, type HubOptions } from '../../src/stream/hub.ts';
+import { Outgoing } from '../../src/stream/outgoing.ts';
 import { bounds, type ServerMessage } from '../../src/stream/protocol.ts';
 import { QueuePool } from '../../src/stream/queue-pool.ts';
 import { type Connection, Subscriber } from '../../src/stream/subscriber.ts';
@@ -156,6 +157,46 @@ test('in a burst more waits than a queue holds, while others leave room; what wa
   greedy.one.gone();
   assert.equal(pool.left, 1024 * 1024);
 });
+
+for (const [what, bytesPerSecond, closed] of [
+  ['takes half of its queue in ten seconds', 60_000, false],
+  ['takes less', 40_000, true],
+] as const)
+  test(`who loses records, and ${what}, is ${closed ? 'closed' : 'served on'}, however much of the shared room it holds`, () => {
+    const pool = new QueuePool(4_000_000);
+    const waiting: { length: number; done: () => void }[] = [];
+    let nowMs = 0;
+    let end: string | undefined;
+    const connection: Connection = {
+      send: (bytes, _options, done) => waiting.push({ length: bytes.length, done }),
+      close: (_code, reason) => {
+        end = reason;
+      },
+      terminate: () => {},
+    };
+    const clock = { timeText: () => '', clock: () => nowMs };
+    const one = new Subscriber(connection, {
+      id: 's',
+      node: 'n',
+      form: 'json',
+      principal: 'p',
+      queueBytes: 1_000_000,
+      pool,
+      stallMs: 10_000,
+      ...clock,
+    });
+    const message = Outgoing.of({ message: 'error', code: 'x', text: 'y'.repeat(10_000) });
+    while (!one.drops) one.offer(message);
+    assert.ok(one.queuedBytes > 4_900_000);
+    for (let taken = 0; nowMs < 60_000 && end === undefined; nowMs += 100) {
+      one.checkStall();
+      for (taken += bytesPerSecond / 10; waiting[0] !== undefined && taken >= waiting[0].length; ) {
+        taken -= waiting[0].length;
+        waiting.shift()!.done();
+      }
+    }
+    assert.equal(end, closed ? 'slow' : undefined);
+  });
 
 test('who reads the past more slowly than the ring turns is told what went', async (t) => {
   const { hub, join } = setUp({ ringBytes: 2_000_000 });

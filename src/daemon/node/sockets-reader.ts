@@ -72,6 +72,11 @@ export async function readSocketTable({
   const sockets = decode();
   if (!unnamed) return sockets;
   // A socket is bound to an interface that came after the last reading, or the first one still runs.
-  interfaces = await readInterfaces({ link, cookie });
+  try {
+    interfaces = await readInterfaces({ link, cookie });
+  } catch {
+    // Sockets without these names are better than none.
+    return sockets;
+  }
   return decode();
 }
