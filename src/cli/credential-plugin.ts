@@ -1,5 +1,5 @@
 /** Runs a credential plugin: no shell, everything that it prints bounded in length, all of it in time. */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { delimiter, isAbsolute, join } from 'node:path';
 import { StringDecoder } from 'node:string_decoder';
@@ -7,6 +7,8 @@ import { passOn } from './failure.ts';
 
 /** More of its standard error is not shown. */
 const TOLD_BYTES_MAX = 64 * 1024;
+/** What it said on standard error is waited for so long after its end. */
+const LAST_WORDS_MS = 100;
 
 export interface PluginLimits {
   readonly ms: number;
@@ -39,23 +41,53 @@ export class PluginError extends Error {
   }
 }
 
-/** What it prints on standard output; its standard error goes to ours, as it comes. @throws {PluginError} */
-export async function runPlugin({ command, args, env, interactive }: PluginCall, limits: PluginLimits): Promise<string> {
-  const program = findProgram(command, env.PATH);
+/**
+ * What it prints on standard output; its standard error goes to ours, as it comes. It is over when it has ended and its output has: what it started may hold its standard error for longer.
+ *
+ * @param signal stops it
+ * @throws {PluginError}
+ */
+export async function runPlugin(
+  { command, args, env, interactive }: PluginCall,
+  limits: PluginLimits,
+  signal?: AbortSignal,
+): Promise<string> {
+  const program = findProgram(command, process.env.PATH);
   return await new Promise((resolve, reject) => {
-    const child = spawn(program, args, { env, stdio: [interactive ? 'inherit' : 'ignore', 'pipe', 'pipe'] });
+    const cannotRun = (error: unknown): void => {
+      const { code, message } = error as NodeJS.ErrnoException;
+      reject(new PluginError(`a program that can be run is wanted, the system says ${code ?? message}`));
+    };
+    let child: ChildProcess;
+    try {
+      child = spawn(program, args, { env, stdio: [interactive ? 'inherit' : 'ignore', 'pipe', 'pipe'] });
+    } catch (error) {
+      cannotRun(error);
+      return;
+    }
+    child.on('error', cannotRun);
     const { stdout, stderr } = child;
-    if (stdout === null || stderr === null) throw new Error('both were asked for');
-    const stop = (state: string): void => {
+    // Without room for pipes there are none, and the error comes.
+    if (!stdout || !stderr) return;
+    const kill = (): void => void child.kill('SIGKILL');
+    const free = (): void => {
       clearTimeout(late);
+      process.off('exit', kill);
+      signal?.removeEventListener('abort', ended);
+    };
+    const stop = (state: string): void => {
+      free();
       reject(new PluginError(state));
-      child.kill('SIGKILL');
+      kill();
       // What it started may hold them open.
       stdout.destroy();
       stderr.destroy();
     };
+    const ended = (): void => stop('it is not waited for any more, and was stopped');
     const ms = interactive ? limits.interactiveMs : limits.ms;
     const late = setTimeout(() => stop(`an end within ${ms / 1000} s is wanted, it ran on and was stopped`), ms);
+    process.once('exit', kill);
+    signal?.addEventListener('abort', ended);
     const chunks: Buffer[] = [];
     let length = 0;
     stdout.on('data', (chunk: Buffer) => {
@@ -69,15 +101,26 @@ export async function runPlugin({ command, args, env, interactive }: PluginCall,
       if (told < TOLD_BYTES_MAX) passOn(decoder.write(chunk.subarray(0, TOLD_BYTES_MAX - told)));
       told += chunk.length;
     });
-    child.on('error', (error: NodeJS.ErrnoException) => {
-      clearTimeout(late);
-      reject(new PluginError(`a program that can be run is wanted, the system says ${error.code ?? error.message}`));
+    let wellEnded = false;
+    let whole = false;
+    const settle = (): void => {
+      if (!wellEnded || !whole) return;
+      free();
+      setTimeout(() => stderr.destroy(), LAST_WORDS_MS);
+      resolve(Buffer.concat(chunks).toString('utf8'));
+    };
+    stdout.on('end', () => {
+      whole = true;
+      settle();
     });
-    child.on('close', (code, signal) => {
-      clearTimeout(late);
-      if (code === 0) resolve(Buffer.concat(chunks).toString('utf8'));
-      else reject(new PluginError(`it must end with 0, it ended ${signal === null ? `with ${code}` : `by ${signal}`}`));
+    child.on('exit', (code, by) => {
+      if (code !== 0) stop(`it must end with 0, it ended ${by === null ? `with ${code}` : `by ${by}`}`);
+      else {
+        wellEnded = true;
+        settle();
+      }
     });
+    if (signal?.aborted === true) ended();
   });
 }
 

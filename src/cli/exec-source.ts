@@ -20,6 +20,7 @@ export class ExecSource implements CredentialSource {
   readonly #terminal: boolean;
   #kept: { readonly credentials: IssuedCredentials; readonly untilMs: number } | undefined;
   #running: Promise<IssuedCredentials> | undefined;
+  readonly #ending = new AbortController();
 
   /** @param terminal whether standard input is one */
   constructor(exec: ExecConfig, limits: PluginLimits = usualLimits, terminal: boolean = isatty(0)) {
@@ -38,6 +39,10 @@ export class ExecSource implements CredentialSource {
     return await this.#running;
   }
 
+  close(): void {
+    this.#ending.abort();
+  }
+
   async #run(): Promise<IssuedCredentials> {
     const { apiVersion, command, args, env, interactiveMode, installHint } = this.#exec;
     if (interactiveMode === 'Always' && !this.#terminal)
@@ -45,10 +50,12 @@ export class ExecSource implements CredentialSource {
     const interactive = interactiveMode !== 'Never' && this.#terminal;
     const info = await execInfo(this.#exec, interactive);
     const whole = { ...process.env, ...env, KUBERNETES_EXEC_INFO: info };
-    const output = await runPlugin({ command, args, env: whole, interactive }, this.#limits).catch((error: unknown) => {
-      if (!(error instanceof PluginError)) throw error;
-      throw this.#fault(error.absent && installHint !== undefined ? `${error.message}\n${installHint.trim()}` : error.message);
-    });
+    const output = await runPlugin({ command, args, env: whole, interactive }, this.#limits, this.#ending.signal).catch(
+      (error: unknown) => {
+        if (!(error instanceof PluginError)) throw error;
+        throw this.#fault(error.absent && installHint !== undefined ? `${error.message}\n${installHint.trim()}` : error.message);
+      },
+    );
     const answer = readAnswer(output, apiVersion);
     if (typeof answer === 'string') throw this.#fault(answer);
     // Those that have expired by our clock are used once, as client-go does: the API server's clock decides.

@@ -17,6 +17,12 @@ const DATA = 0;
 const ERROR = 1;
 /** Bytes that may wait on the way to the API server before the local side is not read any more. */
 const AHEAD_BYTES = 1024 * 1024;
+/** Bytes of the local side that are taken before the way is open. */
+const EARLY_BYTES = 64 * 1024;
+/** At once, to one pod. */
+const CONNECTIONS_MAX = 64;
+/** Of a WebSocket that ended as it should: normal closure, and no code. Source: RFC 6455 section 7.4.1. */
+const USUAL_CODES: ReadonlySet<number> = new Set([1000, 1005]);
 const PODS_MAX = 256;
 
 export interface ForwardedPod {
@@ -47,7 +53,8 @@ export class PortForward {
     this.#cluster = cluster;
     this.#pod = pod;
     this.#port = port;
-    this.#server = createServer({ allowHalfOpen: false, pauseOnConnect: true }, (socket) => void this.#forward(socket));
+    this.#server = createServer({ allowHalfOpen: false }, (socket) => void this.#forward(socket));
+    this.#server.maxConnections = CONNECTIONS_MAX;
   }
 
   /** @returns the port of 127.0.0.1 that leads to the pod */
@@ -67,32 +74,47 @@ export class PortForward {
 
   async #forward(local: Socket): Promise<void> {
     local.on('error', () => {});
+    // It is read while the way is opened, so that one who gives up is seen to.
+    const early: Buffer[] = [];
+    let length = 0;
+    const gather = (bytes: Buffer): void => {
+      early.push(bytes);
+      length += bytes.length;
+      if (length > EARLY_BYTES) local.pause();
+    };
+    local.on('data', gather);
     const { namespace, name } = this.#pod;
     const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/pods/${encodeURIComponent(name)}/portforward?ports=${this.#port}`;
     try {
       const remote = await openPodSocket(this.#cluster, path, PROTOCOL, this.#open);
       if (this.#closed || local.destroyed) remote.terminate();
       else if (remote.readyState !== remote.OPEN) this.#fail(local, 'the connection was closed');
-      else this.#join(local, remote);
+      else {
+        local.off('data', gather);
+        this.#join(local, remote, early);
+      }
     } catch (error) {
       this.#fail(local, errorText(error));
     }
   }
 
-  #join(local: Socket, remote: WebSocket): void {
+  /** @param early what came from the local side before */
+  #join(local: Socket, remote: WebSocket, early: readonly Buffer[]): void {
     local.on('error', () => remote.terminate());
     local.on('close', () => {
       // What is paused would not see the other side's farewell.
       remote.resume();
       remote.close();
     });
-    local.on('data', (bytes: Buffer) => {
+    const send = (bytes: Buffer): void => {
       if (remote.readyState !== remote.OPEN) return;
       remote.send(Buffer.concat([Buffer.of(DATA), bytes]), { binary: true }, () => {
         if (remote.bufferedAmount <= AHEAD_BYTES) local.resume();
       });
       if (remote.bufferedAmount > AHEAD_BYTES) local.pause();
-    });
+    };
+    for (const bytes of early) send(bytes);
+    local.on('data', send);
     const begun = new Set<number>();
     remote.on('message', (data: RawData) => {
       const bytes = data as Buffer;
@@ -115,7 +137,9 @@ export class PortForward {
     });
     local.on('drain', () => remote.resume());
     remote.on('error', (error) => this.#fail(local, error.message));
-    remote.on('close', () => {
+    remote.on('close', (code: number, reason: Buffer) => {
+      if (!local.destroyed && !local.readableEnded && !USUAL_CODES.has(code))
+        this.#tell(`the connection was closed with code ${code}${reason.length === 0 ? '' : `, ${reason}`}`);
       local.end();
       // Until the other side has read the end, too.
       local.resume();
@@ -127,6 +151,10 @@ export class PortForward {
   #fail(local: Socket, reason: string): void {
     if (local.destroyed) return;
     local.destroy();
+    this.#tell(reason);
+  }
+
+  #tell(reason: string): void {
     if (this.#closed) return;
     complain(`Cannot reach port ${this.#port} of pod ${this.#pod.namespace}/${this.#pod.name} through ${this.#cluster.name}: ${reason}`);
   }

@@ -80,10 +80,12 @@ async function forwarded(options: OpenServersOptions): Promise<OpenServers> {
       servers,
       close: () => {
         for (const forward of forwards) forward.close();
+        cluster.source?.close();
       },
     };
   } catch (error) {
     for (const forward of forwards) forward.close();
+    cluster.source?.close();
     if (error instanceof KubeApiError)
       throw Object.assign(new InputError(error.message, { cause: error }), { code: 'ECONNREFUSED', syscall: 'connect' });
     throw error;

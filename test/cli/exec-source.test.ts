@@ -159,6 +159,8 @@ test('a command without a slash is looked up in PATH, where relative folders do 
   const { source } = plugged(t, 'exit 1', { command: 'plugin-of-a-test' });
   process.env.PATH = [at, bin, before].join(delimiter);
   assert.deepEqual(await source.get(), { token: 'by-PATH' });
+  const other = plugged(t, '', { command: 'plugin-of-a-test', env: [{ name: 'PATH', value: '/nowhere' }] });
+  await assert.rejects(other.source.get(), /it ended with 127/, 'it is found by our PATH, and runs with its own');
   process.env.PATH = '.';
   const again = plugged(t, 'exit 1', { command: 'plugin-of-a-test' });
   await assert.rejects(again.source.get(), /a program in PATH is wanted, there is none of this name/);
@@ -215,6 +217,33 @@ test('a plugin that prints without end, or does not end, is stopped', async (t) 
   await assert.rejects(asking.source.get(), /an end within 0.6 s is wanted/, 'who asks somebody has longer');
   await new Promise((resolve) => setTimeout(resolve, 100));
   for (const { folder: at } of [long, hanging, left, asking]) ended(at);
+});
+
+test('what a plugin leaves behind may hold its standard error: the answer counts when it has ended', async (t) => {
+  const { source } = plugged(t, `sleep 20 >/dev/null &\n${prints({ token: 'abc' })}`, {}, { limits: { ms: 5000 } });
+  const begun = performance.now();
+  assert.deepEqual(await source.get(), { token: 'abc' });
+  assert.ok(performance.now() - begun < 4000);
+});
+
+test('a plugin that is not waited for any more is stopped', async (t) => {
+  const { source, folder: at } = plugged(t, 'echo $$ >"$(dirname "$0")/pid"\nexec sleep 100');
+  const asked = assert.rejects(source.get(), /it is not waited for any more, and was stopped/);
+  while (!existsSync(join(at, 'pid')) || readFileSync(join(at, 'pid'), 'utf8') === '')
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  source.close();
+  await asked;
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.throws(() => process.kill(Number(readFileSync(join(at, 'pid'), 'utf8')), 0), { code: 'ESRCH' });
+  await assert.rejects(source.get(), /it is not waited for any more/, 'nor is another begun');
+});
+
+test('what the system refuses to start is told with its reason', async (t) => {
+  const { source } = plugged(t, prints({ token: 'abc' }), { env: [{ name: 'LONG', value: 'x'.repeat(200_000) }] });
+  await assert.rejects(
+    source.get(),
+    /Cannot get credentials for user "me" .*: a program that can be run is wanted, the system says E2BIG$/,
+  );
 });
 
 test('after a plugin failed it is run again', async (t) => {

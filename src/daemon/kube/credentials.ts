@@ -24,6 +24,8 @@ export interface CredentialSource {
    * @throws {KubeApiError}
    */
   get(refused?: IssuedCredentials): Promise<IssuedCredentials>;
+  /** Nothing is asked for any more: what is under way is given up. */
+  close(): void;
 }
 
 export interface Credentials extends IssuedCredentials {

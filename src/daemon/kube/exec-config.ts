@@ -54,7 +54,7 @@ export function execConfigOf(
   const exec = objectOf(given);
   const user = `user "${at.name}" of "${at.path}"`;
   const fault = (field: string, wish: string): never =>
-    refuse(`"exec.${field}" of user "${at.name}" must be ${wish}, it is ${shown(exec[field])}`);
+    refuse(`"exec.${field}" of user "${at.name}" must be ${wish}, it is ${SECRET.has(field) ? kindOf(exec[field]) : shown(exec[field])}`);
   const version = exec.apiVersion;
   if (version !== `${API}/v1` && version !== `${API}/v1beta1`) return fault('apiVersion', `${API}/v1 or ${API}/v1beta1`);
   const { command, installHint, provideClusterInfo } = exec;
@@ -108,12 +108,14 @@ function isPlain(value: unknown): value is string {
   return typeof value === 'string' && !value.includes('\0');
 }
 
-/** An environment may hold secrets: of values that are no plain ones only the kind. */
+/** Arguments and environments may hold secrets: of these only the kind is told. */
+const SECRET: ReadonlySet<string> = new Set(['args', 'env']);
+
 function shown(value: unknown): string {
+  return typeof value === 'string' ? `"${value.slice(0, 80)}"` : kindOf(value);
+}
+
+function kindOf(value: unknown): string {
   if (isAbsent(value)) return 'absent';
-  return typeof value === 'string'
-    ? `"${value.slice(0, 80)}"`
-    : Array.isArray(value)
-      ? 'another list'
-      : `of another kind (${typeof value})`;
+  return Array.isArray(value) ? 'another list' : `of another kind (${typeof value})`;
 }

@@ -98,7 +98,7 @@ for (const [what, text, says] of [
 
 const execOf = (exec: string) =>
   usual(`exec: {apiVersion: client.authentication.k8s.io/v1, command: aws, interactiveMode: Never, ${exec}}`);
-const runExec = (exec: ExecConfig): ExecConfig & CredentialSource => ({ ...exec, get: async () => ({}) });
+const runExec = (exec: ExecConfig): ExecConfig & CredentialSource => ({ ...exec, get: async () => ({}), close: () => {} });
 
 test('a program for credentials is handed to who runs it, with all that the kubeconfig says', () => {
   const path = file(
@@ -107,7 +107,7 @@ test('a program for credentials is handed to who runs it, with all that the kube
       'server: "https://10.0.0.1:6443/", insecure-skip-tls-verify: true, extensions: [{name: client.authentication.k8s.io/exec, extension: {a: 1}}]',
     ),
   );
-  const { get: _get, ...exec } = readKubeconfig([path], undefined, runExec).source as ReturnType<typeof runExec>;
+  const { get: _get, close: _close, ...exec } = readKubeconfig([path], undefined, runExec).source as ReturnType<typeof runExec>;
   assert.deepEqual(exec, {
     user: `user "u" of "${path}"`,
     apiVersion: 'client.authentication.k8s.io/v1beta1',
@@ -146,6 +146,12 @@ for (const [what, text, says] of [
     usual('exec: {apiVersion: client.authentication.k8s.io/v1, command: a}'),
     /"exec.interactiveMode" .* must be Never, IfAvailable or Always, it is absent/,
   ],
+  [
+    'a text for arguments, which may be secret',
+    execOf('args: --password=hunter2'),
+    /"exec.args" .* must be a list of at most 1000 texts, it is of another kind \(string\)$/,
+  ],
+  ['a text for the environment', execOf('env: KEY=hunter2'), /"exec.env" .*"value", it is of another kind \(string\)$/],
   ['a number as an argument', execOf('args: [1]'), /"exec.args" .* must be a list of at most 1000 texts, it is another list/],
   ['a variable without a name', execOf('env: [{value: secret}]'), /"exec.env" .* it is another list$/],
   ['a hint that is none', execOf('installHint: {}'), /"exec.installHint" .* must be a text, it is of another kind/],
