@@ -14,7 +14,8 @@ import { listener } from './configs.ts';
 import { Random } from './random.ts';
 
 const cluster = (name: string) => ({ name, type: 'EDS' });
-const mutations = Number(process.env.SIDETRACE_FUZZ ?? 20_000);
+/** A dump takes a hundred times as long as a packet. */
+const mutations = Number(process.env.SIDETRACE_DUMP_FUZZ ?? 20_000);
 const readAt = '2026-11-23T06:00:00Z';
 const folder = mkdtempSync(join(tmpdir(), 'sidetrace-dumps-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
