@@ -2,7 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import { type ClientOptions, WebSocket } from 'ws';
 import { KubeApiError, saidBy } from '../daemon/kube/api-error.ts';
-import { type Credentials, readCredentials, sameCredentials } from '../daemon/kube/credentials.ts';
+import { type Credentials, readCredentials, sameCredentials, tlsOptions } from '../daemon/kube/credentials.ts';
 import type { KubeCluster } from '../daemon/kube/kubeconfig.ts';
 
 const OPEN_MS = 15_000;
@@ -67,16 +67,14 @@ async function beginningOf(response: IncomingMessage): Promise<string> {
   return saidBy(Buffer.concat(chunks));
 }
 
-function optionsOf({ serverName, insecure }: KubeCluster, { ca, token, certificate }: Credentials): ClientOptions {
+function optionsOf(cluster: KubeCluster, credentials: Credentials): ClientOptions {
+  const { token } = credentials;
   return {
+    ...tlsOptions(cluster, credentials),
     handshakeTimeout: OPEN_MS,
     maxPayload: MESSAGE_BYTES_MAX,
     perMessageDeflate: false,
     followRedirects: false,
-    rejectUnauthorized: !insecure,
-    ...(ca === undefined ? {} : { ca }),
-    ...(serverName === undefined ? {} : { servername: serverName }),
-    ...(certificate === undefined ? {} : { cert: certificate.chain, key: certificate.key }),
     ...(token === undefined ? {} : { headers: { authorization: `Bearer ${token}` } }),
   };
 }

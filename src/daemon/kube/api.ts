@@ -8,7 +8,7 @@ import { Agent as HttpAgent, type IncomingMessage, request as requestHttp } from
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KubeApiError, saidBy } from './api-error.ts';
-import { type Credentials, readCredentials, sameCredentials } from './credentials.ts';
+import { type Credentials, readCredentials, sameCredentials, tlsOptions } from './credentials.ts';
 import type { KubeCluster } from './kubeconfig.ts';
 import { LineSplitter } from './line-splitter.ts';
 
@@ -194,22 +194,14 @@ export class KubeApi {
     }
   }
 
-  #agentFor({ ca, certificate }: Credentials): HttpAgent | HttpsAgent {
-    const same = JSON.stringify([ca, certificate]);
+  #agentFor(credentials: Credentials): HttpAgent | HttpsAgent {
+    const same = JSON.stringify([credentials.ca, credentials.certificate]);
     if (this.#agent !== undefined && this.#tls === same) return this.#agent;
     // What runs over the former one may end; a destroyed agent would cut it.
-    const { insecure, serverName, server } = this.cluster;
     const kept = { keepAlive: true, keepAliveMsecs: 15_000, maxSockets: MAX_SOCKETS, timeout: this.#times.watchIdle };
-    this.#agent = server.startsWith('http:')
+    this.#agent = this.cluster.server.startsWith('http:')
       ? new HttpAgent(kept)
-      : new HttpsAgent({
-          ...kept,
-          minVersion: 'TLSv1.2',
-          rejectUnauthorized: !insecure,
-          ...(ca === undefined ? {} : { ca }),
-          ...(certificate === undefined ? {} : { cert: certificate.chain, key: certificate.key }),
-          ...(serverName === undefined ? {} : { servername: serverName }),
-        });
+      : new HttpsAgent({ ...kept, ...tlsOptions(this.cluster, credentials) });
     this.#tls = same;
     return this.#agent;
   }

@@ -62,6 +62,26 @@ export function sameCredentials(a: Credentials, b: Credentials): boolean {
   return a.token === b.token && a.certificate?.chain === b.certificate?.chain && a.certificate?.key === b.certificate?.key;
 }
 
+/** Of the options of node:tls: who the server must be, and who we are. */
+export interface TlsOptions {
+  readonly minVersion: 'TLSv1.2';
+  readonly rejectUnauthorized: boolean;
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  readonly servername?: string;
+}
+
+export function tlsOptions({ serverName, insecure }: KubeCluster, { ca, certificate }: Credentials): TlsOptions {
+  return {
+    minVersion: 'TLSv1.2',
+    rejectUnauthorized: !insecure,
+    ...(ca === undefined ? {} : { ca }),
+    ...(certificate === undefined ? {} : { cert: certificate.chain, key: certificate.key }),
+    ...(serverName === undefined ? {} : { servername: serverName }),
+  };
+}
+
 /** @param what it is, for the error @throws {KubeApiError} */
 export async function readMaterial(material: Material | undefined, what: string): Promise<string | undefined> {
   if (material === undefined) return undefined;
