@@ -6,7 +6,7 @@
 import { createSecureContext } from 'node:tls';
 import { type Certificate, type IssuedCredentials, readMaterial } from '../daemon/kube/credentials.ts';
 import type { ExecCluster, ExecConfig } from '../daemon/kube/exec-config.ts';
-import { type JsonObject, objectOf } from '../kube/fields.ts';
+import { isAbsent, type JsonObject, objectOf } from '../kube/fields.ts';
 import { errorText } from '../net/error-text.ts';
 
 const KIND = 'ExecCredential';
@@ -45,16 +45,15 @@ export function readAnswer(output: string, apiVersion: string): Answered | strin
   if (given.kind !== KIND) return `an object of kind ${KIND} is wanted, it printed one of ${shown(given.kind)}`;
   if (given.apiVersion !== apiVersion) return `the apiVersion ${apiVersion} is wanted, it printed ${shown(given.apiVersion)}`;
   const { token, clientCertificateData: chain, clientKeyData: key, expirationTimestamp } = objectOf(given.status);
-  const expiresMs = isAbsent(expirationTimestamp) ? undefined : timeOf(expirationTimestamp);
+  const expiresMs = isEmpty(expirationTimestamp) ? undefined : timeOf(expirationTimestamp);
   if (expiresMs !== undefined && Number.isNaN(expiresMs))
     return `"status.expirationTimestamp" must be a time of RFC 3339, it is ${shown(expirationTimestamp)}`;
-  if (!isAbsent(token) && (typeof token !== 'string' || !/^[!-~]*$/.test(token)))
+  if (!isEmpty(token) && (typeof token !== 'string' || !/^[!-~]*$/.test(token)))
     return '"status.token" must be a text of visible ASCII characters, it is something else';
-  if (isAbsent(chain) !== isAbsent(key))
-    return '"status" must have both "clientCertificateData" and "clientKeyData", one of them is absent';
-  const certificate = isAbsent(chain) ? undefined : certificateOf(chain, key);
+  if (isEmpty(chain) !== isEmpty(key)) return '"status" must have both "clientCertificateData" and "clientKeyData", one of them is absent';
+  const certificate = isEmpty(chain) ? undefined : certificateOf(chain, key);
   if (typeof certificate === 'string') return certificate;
-  if (isAbsent(token) && certificate === undefined)
+  if (isEmpty(token) && certificate === undefined)
     return '"status" must have "token", or "clientCertificateData" and "clientKeyData", it has neither';
   return {
     credentials: {
@@ -82,10 +81,10 @@ function timeOf(value: unknown): number {
     : Number.NaN;
 }
 
-function isAbsent(value: unknown): boolean {
-  return value === undefined || value === null || value === '';
+function isEmpty(value: unknown): boolean {
+  return isAbsent(value) || value === '';
 }
 
 function shown(value: unknown): string {
-  return typeof value === 'string' ? JSON.stringify(value.slice(0, 80)) : isAbsent(value) ? 'none' : `a ${typeof value}`;
+  return typeof value === 'string' ? JSON.stringify(value.slice(0, 80)) : isEmpty(value) ? 'none' : `a ${typeof value}`;
 }

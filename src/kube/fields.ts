@@ -7,6 +7,11 @@ export function objectOf(value: unknown): JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as JsonObject) : {};
 }
 
+/** Left out, or null, which YAML makes of an empty value. */
+export function isAbsent(value: unknown): boolean {
+  return value === undefined || value === null;
+}
+
 export function listOf(value: unknown, limit: number): readonly unknown[] {
   return Array.isArray(value) ? (value.length > limit ? value.slice(0, limit) : value) : [];
 }

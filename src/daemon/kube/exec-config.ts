@@ -4,7 +4,7 @@
  * Source: Kubernetes "client-go credential plugins"; client-go clientcmd/api/v1 ExecConfig with its defaults, clientcmd/validation.go, rest.ConfigToExecCluster.
  */
 import { dirname, resolve } from 'node:path';
-import { type JsonObject, listOf, objectOf } from '../../kube/fields.ts';
+import { isAbsent, type JsonObject, listOf, objectOf } from '../../kube/fields.ts';
 import type { Material } from './kubeconfig.ts';
 
 const API = 'client.authentication.k8s.io';
@@ -97,10 +97,6 @@ function envOf({ env }: JsonObject): { [name: string]: string } | undefined {
     pairs.push([name, value]);
   }
   return Object.fromEntries(pairs);
-}
-
-function isAbsent(value: unknown): boolean {
-  return value === undefined || value === null;
 }
 
 /** Text that the system can hand to a program. */

@@ -7,7 +7,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { delimiter, dirname, resolve } from 'node:path';
 import { parseDocument } from 'yaml';
-import { type JsonObject, listOf, objectOf } from '../../kube/fields.ts';
+import { isAbsent, type JsonObject, listOf, objectOf } from '../../kube/fields.ts';
 import { canonicalIp, isLoopback } from '../../net/address.ts';
 import type { CredentialSource } from './credentials.ts';
 import { type ExecCluster, type ExecConfig, execConfigOf, execExtensionOf } from './exec-config.ts';
@@ -157,7 +157,7 @@ const refusedOfUsers: readonly { readonly field: string; readonly what: string }
 type UserCredentials = Pick<KubeCluster, 'token' | 'certificate' | 'source'>;
 
 function credentialsOf(user: Named, where: string, cluster: ExecCluster, runExec: RunExec | undefined): UserCredentials {
-  const has = (field: string) => user.value[field] !== undefined && user.value[field] !== null;
+  const has = (field: string) => !isAbsent(user.value[field]);
   const refused = refusedOfUsers.find(({ field }) => has(field))?.what;
   const what = runExec === undefined && has('exec') ? 'a program that makes credentials (exec)' : refused;
   if (what !== undefined)
