@@ -1,5 +1,6 @@
 // Reporter for node:test: a line for each file, every skipped test with its reason, every failure in full, then node's own closing lines (`# tests N`, `# pass N`, …).
-// With SIDETRACE_NO_SKIPS, as in .ci/run, a skipped test is a failure.
+// With SIDETRACE_NO_SKIPS, as in .ci/run, a skipped test is a failure. SIDETRACE_FAILURES names a file to which each failure is added in short.
+import { appendFileSync } from 'node:fs';
 import { relative } from 'node:path';
 import { inspect } from 'node:util';
 
@@ -46,11 +47,18 @@ function* summary(files, failures) {
   if (skipped > 0 && process.env.SIDETRACE_NO_SKIPS !== undefined) {
     process.exitCode = 1;
     yield `\nFAILED: every test must run here (SIDETRACE_NO_SKIPS), ${skipped} were skipped; the reasons stand above\n`;
+    inShort(`${skipped} tests were skipped`, [...files].filter(([, { skip }]) => skip > 0).map(([file]) => file).join(', '));
   }
   for (const { file, name, error } of failures) {
     yield `\nFAILED ${file}: ${name}\n`;
     const cause = error?.cause ?? error;
     yield `${typeof cause === 'string' ? cause : (cause?.stack ?? inspect(cause))}\n`;
+    inShort(`${file}: ${name}`, typeof cause === 'string' ? cause : (cause?.message ?? inspect(cause)));
   }
   yield '\n';
+}
+
+function inShort(title, message) {
+  const path = process.env.SIDETRACE_FAILURES;
+  if (path !== undefined) appendFileSync(path, `${title}\n    ${message.replace(/\s+/g, ' ').slice(0, 400)}\n`);
 }
