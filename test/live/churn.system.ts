@@ -27,6 +27,7 @@ test(`${PODS} namespaces with ${ALIVE} addresses come and go under traffic: noth
     await daemon.start();
     await daemon.capturing(1);
     const observer = new Observer('churn', folder, [daemon.server]);
+    await daemon.serving(1);
     await pause(3);
     const atFirst = { daemon: usage(daemon.pid), probe: usage(daemon.probePid), rings: (await daemon.status()).probe.ringBytes };
     const alive: { name: string; address: string }[] = [];
@@ -201,6 +202,7 @@ test('configuration pushed, rules loaded again, an Envoy and a probe killed, no 
     await startAll(daemons, pods);
     observers.push(...daemons.map((daemon) => new Observer(daemon.node, folder, [daemon.server])));
     const hearing = listen(lab, pods, folder);
+    for (const daemon of daemons) await daemon.serving(1);
     await pause(3);
     const load = start(
       lab.inPod(

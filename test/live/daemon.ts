@@ -109,6 +109,15 @@ export class LiveDaemon {
     });
   }
 
+  /** Until it has so many subscribers: what is told from here on, each of them hears. */
+  async serving(subscribers: number): Promise<void> {
+    await until(
+      `${subscribers} subscribers of "${this.node}" to be served`,
+      30,
+      async () => (await this.status()).subscribers.length >= subscribers,
+    );
+  }
+
   async status(): Promise<DaemonStatus> {
     const { body } = await this.#get(join(this.folder, 'daemon.sock'), '/v1/status');
     const status = readStatus(JSON.parse(body));

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import type { AnyRecord, LostRecord } from '../../src/record/record.ts';
 import { Arena, HUB, sender, sink } from './arena.ts';
 import { buildProbe, LiveDaemon } from './daemon.ts';
 import { ended, makeFolder, run, start, until } from './lab.ts';
@@ -64,7 +65,12 @@ test(`a flood that overruns the ring: what was sent is what was seen and what wa
       await daemon.start();
       await daemon.capturing(2);
       const observer = new Observer('flood', folder, [daemon.server]);
+      await daemon.serving(1);
       await pause(2);
+      const ofRing = (lost: readonly LostRecord[]) =>
+        lost.filter(({ source, scope }) => scope.netns === 'flood' && source === 'kernel_ring');
+      const lossOf = (records: readonly AnyRecord[]) =>
+        ofRing(records.filter((record) => record.type === 'lost')).reduce((sum, { count }) => sum + count, 0);
       const windows: { sent: number; begun: number; over: number }[] = [];
       for (let i = 0; i < RUNS; i++) {
         const before = arena.received('flood');
@@ -74,14 +80,15 @@ test(`a flood that overruns the ring: what was sent is what was seen and what wa
         await ended(flood, 60);
         process.kill(daemon.probePid, 'SIGCONT');
         await quiet(daemon);
-        await pause(1.2); // a loss is told once a second
+        const { lost: known = 0 } = (await daemon.status()).namespaces.find(({ netns }) => netns === 'flood') ?? {};
+        await until('the loss to be told, which is once a second', 20, () => lossOf(observer.soFar()) === known);
         windows.push({ sent: arena.received('flood') - before, begun, over: Date.now() });
       }
       await daemon.stop();
       await observer.stop();
       sinking.kill('SIGKILL');
       const { flows, lost } = await observer.read();
-      const kernel = lost.filter(({ source, scope }) => scope.netns === 'flood' && source === 'kernel_ring');
+      const kernel = ofRing(lost);
       const sums = windows.map(({ sent, begun, over }, i) => {
         const mine = flows.filter(({ netns, destination }) => netns === 'flood' && destination.port === 20_000 + i);
         const seen = mine.reduce((sum, { counters }) => sum + counters.toDestination.packets + counters.toSource.packets, 0);
@@ -108,6 +115,7 @@ test(`a pod that is deleted right after its last packet: ${PACKETS} of ${PACKETS
   scene(t, async ({ folder, arena, daemon }) => {
     await daemon.start();
     const observer = new Observer('deleted', folder, [daemon.server]);
+    await daemon.serving(1);
     for (let i = 0; i < 10; i++) {
       arena.add(`gone${i}`, '10.99.1.2');
       await daemon.capturing(2);
@@ -142,7 +150,7 @@ test(`SIGTERM under load: ${PACKETS} of ${PACKETS} that were sent before it, ten
       await daemon.start();
       await daemon.capturing(3);
       const observer = new Observer(`ended${i}`, folder, [daemon.server]);
-      await until('the observer to be served', 15, async () => (await daemon.status()).subscribers.length === 1);
+      await daemon.serving(1);
       const load = start(arena.inside(HUB, sender({ address: '10.99.1.4', port: 32_000, count: 10_000_000, pause: 0.0001 })));
       await pause(0.5);
       run(arena.inside(HUB, sender({ address: '10.99.1.3', port: 31_000 + i, count: PACKETS })));
@@ -196,6 +204,7 @@ test('events of conntrack that overran the socket are counted, and the table is 
     await daemon.start();
     await daemon.capturing(2);
     const observer = new Observer('tracked', folder, [daemon.server]);
+    await daemon.serving(1);
     await pause(2);
     process.kill(daemon.probePid, 'SIGSTOP');
     run(arena.inside(HUB, sender({ address: '10.99.1.5', port: 1000, count: 60_000, size: 8, ports: 60_000 })));

@@ -45,6 +45,11 @@ export class Observer {
     return existsSync(`${this.file}.error`) ? linesSince(`${this.file}.error`, 0).join('\n') : '';
   }
 
+  /** What it has printed, while it runs. */
+  soFar(): AnyRecord[] {
+    return linesSince(this.file, 0).map((line) => JSON.parse(line));
+  }
+
   async stop(): Promise<void> {
     if (this.isRunning) this.#child.kill('SIGINT');
     await ended(this.#child, 20);

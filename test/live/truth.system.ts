@@ -71,6 +71,7 @@ async function truthLive(t: TestContext, mode: Mode): Promise<void> {
       ),
     );
     const hearing = listen(lab, pods, folder);
+    for (const daemon of daemons) await daemon.serving(2);
     await pause(3);
     const did = new Map<string, Done[]>();
     for (const phase of PHASES) {
