@@ -237,7 +237,8 @@ export class NamespaceCapture {
 
   #ended(ring: Ring, end: ProbeEnd): void {
     this.#shares.release(ring.bytes);
-    const { waiting } = ring.stats;
+    // The probe drains before it ends. What waited when a lost probe was asked last may have been handed over since: the gap stands for the rest.
+    const waiting = end.code === 'disconnected' ? 0 : ring.stats.waiting;
     if (waiting > 0)
       this.#owner.lose({
         source: 'undrained',

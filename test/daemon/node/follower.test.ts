@@ -349,6 +349,33 @@ test(
   },
 );
 
+test(
+  'frames that waited in the ring when the probe was asked last are not told as lost when it is killed: the gap is',
+  needsRoot,
+  async () => {
+    const name = makeNamespace();
+    const probe = await startProbe(build('plain'));
+    const following = follow({ socket: probe.socketPath }, ours, { filter: 'udp dst port 9' });
+    await following.follower.start();
+    const sender = startSender(name, { address: '127.0.0.1', port: 9, count: 0, pause: 0.0001 });
+    const waiting = () => {
+      const { seen, dropped, delivered } = following.of(name).counters; // asked for every 5 s
+      return seen > dropped + delivered;
+    };
+    await until('frames wait in the ring when its counters are told', waiting, 30_000);
+    probe.process.kill('SIGKILL');
+    await until('the loss of the probe is noticed', () => following.of(name).status === 'opening');
+    assert.deepEqual(
+      following.engine.losses.map(({ source, count, exact }) => [source, count, exact]),
+      [['gap', 1, false]],
+    );
+    sender.kill('SIGKILL');
+    await once(sender, 'exit');
+    await following.stop();
+    removeNamespace(name);
+  },
+);
+
 test('where memory is short an idle ring becomes smaller, and every datagram comes once', needsRoot, async () => {
   const name = makeNamespace();
   const following = follow(own(), ours, { filter: 'udp dst port 9', ringBudget: 1024 * 1024 });
