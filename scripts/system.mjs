@@ -3,7 +3,7 @@
 //   npm run -s system                    all
 //   npm run -s system -- truth loss      those whose names begin so
 //
-// Environment: BIN and LAB as for test/mesh/mesh; SYSTEM_MODES=redirect,tproxy,native-nft for some modes of the mesh; KEEP=1 leaves the lab up afterwards.
+// Environment: BIN and LAB as for test/mesh/mesh; SYSTEM_MODES=redirect,tproxy,native-nft for some modes of the mesh; KEEP=1 leaves the lab up afterwards; SYSTEM_CAPTURE=1 keeps the packets of all pods with what was observed.
 // Where they cannot run they say so loudly and count as skipped; in CI that is a failure.
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';

@@ -47,7 +47,13 @@ function* summary(files, failures) {
   if (skipped > 0 && process.env.SIDETRACE_NO_SKIPS !== undefined) {
     process.exitCode = 1;
     yield `\nFAILED: every test must run here (SIDETRACE_NO_SKIPS), ${skipped} were skipped; the reasons stand above\n`;
-    inShort(`${skipped} tests were skipped`, [...files].filter(([, { skip }]) => skip > 0).map(([file]) => file).join(', '));
+    inShort(
+      `${skipped} tests were skipped`,
+      [...files]
+        .filter(([, { skip }]) => skip > 0)
+        .map(([file]) => file)
+        .join(', '),
+    );
   }
   for (const { file, name, error } of failures) {
     yield `\nFAILED ${file}: ${name}\n`;

@@ -9,6 +9,7 @@ import type { Evidence } from '../record/record.ts';
 import { CLOCK_NS, type Clocks, UNBOUND_NS } from './clocks.ts';
 import { originalPath } from './fit.ts';
 import type { Hop } from './hop.ts';
+import type { Place } from './place.ts';
 import { normalisePath } from './request-path.ts';
 
 export interface Counterpart {
@@ -122,23 +123,36 @@ function overlaps(a: Subject, b: Subject): boolean {
 export function followingHop(hop: Hop, candidates: readonly Hop[], open: readonly Hop[], clocks: Clocks): Hop | undefined {
   const fitting = candidates.filter((next) => next.of === hop.of);
   if (hop.of === 'connection') return fitting.length === 1 ? fitting[0] : undefined;
-  const { place, exchange } = hop;
-  if (place === undefined || exchange === undefined) return undefined;
+  const { place, mayLie, exchange } = hop;
+  if (exchange === undefined) return undefined;
+  if (mayLie !== undefined) {
+    // One of these: only where each is known over there does the one that asks the same have to be it.
+    const there = mayLie.map((one) => fitting.filter((next) => liesIn(one, next)));
+    if (!there.every((nexts) => nexts.length === 1)) return undefined;
+    const alike = there.flat().filter((next) => sameAsked(exchange, next.exchange) && nested(hop, next, clocks));
+    return alike.length === 1 ? alike[0] : undefined;
+  }
+  if (place === undefined) return undefined;
   if (!place.shared) {
-    const exact = fitting.filter(
-      (next) =>
-        (next.readOn === 'down'
-          ? next.exchange?.index
-          : next.place !== undefined && !next.place.shared
-            ? next.place.clientEnd
-            : undefined) === place.clientEnd,
-    );
-    if (exact.length === 1 && sameAsked(hop.exchange, exact[0]!.exchange)) return exact[0];
+    const exact = fitting.filter((next) => liesIn(place, next));
+    if (exact.length === 1 && sameAsked(exchange, exact[0]!.exchange)) return exact[0];
     if (exact.length > 1) return undefined;
   }
-  const alike = (next: Hop) => sameAsked(hop.exchange, next.exchange) && nested(hop, next, clocks);
+  const alike = (next: Hop) => sameAsked(exchange, next.exchange) && nested(hop, next, clocks);
   const found = fitting.filter(alike);
   return found.length === 1 && !open.some(alike) ? found[0] : undefined;
+}
+
+/** Did the next proxy get it at the place of the connection at which this one sent it? By what is on the wire, where that tells: the two may have been seen from different moments on. */
+function liesIn(place: Place, next: Hop): boolean {
+  const theirs = next.place;
+  if (next.readOn !== 'down') {
+    if (theirs === undefined || theirs.shared) return false;
+    return place.seq === undefined || theirs.seq === undefined ? place.clientEnd === theirs.clientEnd : place.seq === theirs.seq;
+  }
+  const [left, got] = [place.exchange, next.exchange];
+  if (left?.streamId !== undefined || got?.streamId !== undefined) return left?.streamId === got?.streamId;
+  return place.seq === undefined || got?.requestSeq === undefined ? place.clientEnd === got?.index : place.seq === got.requestSeq;
 }
 
 /** Was the same asked for? What one side does not know does not speak against it. */

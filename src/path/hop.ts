@@ -32,7 +32,7 @@ export interface Hop {
   readonly readOn?: 'down' | 'up';
   /** Outbound requests: the connections on which they may have been sent, whatever became of it. */
   readonly tried?: readonly Subject[];
-  /** Where it lies on the other side's connection, where that is known; else where it may lie. */
+  /** Where it lies on the other side's connection, where that is known; else, where only the connection is, the places in which it may. */
   readonly place?: Place;
   readonly mayLie?: readonly Place[];
   routed?: RoutedDecision;

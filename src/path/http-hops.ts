@@ -128,8 +128,8 @@ export function joinOutbound(
     };
   });
   const own = (place: number) => !mayServeOthers(upstreams[places[place]!.connection]!);
-  return assign(items, places, own).map(({ item, place, join }): Hop => {
-    const up = place === undefined ? undefined : upstreams[place.connection]!;
+  return assign(items, places, own).map(({ item, place, mayLie, join }): Hop => {
+    const up = upstreams[(place ?? mayLie?.[0])?.connection ?? -1];
     return {
       of: 'request',
       direction: 'outbound',
@@ -140,6 +140,7 @@ export function joinOutbound(
       readOn: 'down',
       tried: [...new Set(item.tried.map((i) => upstreams[places[i]!.connection]!))],
       ...(place === undefined ? {} : { place }),
+      ...(mayLie === undefined ? {} : { mayLie }),
       ...(item.routed === undefined ? {} : { routed: item.routed }),
     };
   });
@@ -180,8 +181,8 @@ export function joinInbound(upstreams: readonly Subject[], downstreams: readonly
       proven,
     };
   });
-  return assign(items, places, () => false).map(({ item, place, join }): Hop => {
-    const down = place === undefined ? undefined : downstreams[place.connection]!;
+  return assign(items, places, () => false).map(({ item, place, mayLie, join }): Hop => {
+    const down = downstreams[(place ?? mayLie?.[0])?.connection ?? -1];
     const facts = down === undefined ? undefined : requestFacts(item.exchange, item.subject.base, originalPath(item.exchange));
     const routed = down?.connection === undefined || facts === undefined ? undefined : decideRequest(down.connection, facts);
     return {
@@ -193,6 +194,7 @@ export function joinInbound(upstreams: readonly Subject[], downstreams: readonly
       exchange: item.exchange,
       readOn: 'up',
       ...(place === undefined ? {} : { place }),
+      ...(mayLie === undefined ? {} : { mayLie }),
       ...(routed === undefined ? {} : { routed }),
     };
   });
@@ -267,41 +269,51 @@ interface OpenJoin {
   readonly reason?: HopJoin['reason'];
 }
 
+interface Assigned {
+  readonly item: Item;
+  /** Where the request that was answered lies. */
+  readonly place?: Place;
+  /** Its connection is known, and it lies in one of these: others may lie in the same. */
+  readonly mayLie?: readonly Place[];
+  readonly join?: OpenJoin;
+}
+
 /**
  * @param own is it known that whatever lies in the place is one of the items?
  */
-function assign(
-  items: readonly Item[],
-  places: readonly Place[],
-  own: (place: number) => boolean,
-): { item: Item; place: Place | undefined; join: OpenJoin | undefined }[] {
+function assign(items: readonly Item[], places: readonly Place[], own: (place: number) => boolean): Assigned[] {
   const possible = possiblePlaces(items, (place) => places[place]!.shared);
   const fitting = new Map<number, number>();
-  for (const item of items) for (const place of item.tried) fitting.set(place, (fitting.get(place) ?? 0) + 1);
-  return items.map((item, i) => {
+  const wanted = new Map<number, number>();
+  items.forEach((item, i) => {
+    for (const place of item.tried) fitting.set(place, (fitting.get(place) ?? 0) + 1);
+    for (const place of possible[i] ?? item.fits) wanted.set(place, (wanted.get(place) ?? 0) + 1);
+  });
+  /** On HTTP/1 turns follow each other, so that of several attempts the last was answered, if it can be nobody else's. On HTTP/2 what begins later may well end before. */
+  const isAnswered = (place: number) => wanted.get(place) === 1 && places[place]!.exchange?.streamId === undefined;
+  return items.map((item, i): Assigned => {
     const left = possible[i];
     if (!item.mustBePlaced) {
       // Nobody says that this one was sent on; but what was sent can be nobody else's.
       const surely = item.fits.filter((place) => fitting.get(place) === 1 && !places[place]!.loose && own(place));
       const only = new Set(surely.map((place) => places[place]!.connection));
       if (only.size === 1)
-        return {
-          item,
-          place: places[surely.at(-1)!]!,
-          join: { by: 'order' as const, evidence: 'derived' as const, connections: [...only] },
-        };
+        return { item, place: places[surely.at(-1)!]!, join: { by: 'order', evidence: 'derived', connections: [...only] } };
     }
     const open = left ?? item.fits;
-    if (open.length === 0) return { item, place: undefined, join: undefined };
+    if (open.length === 0) return { item };
     const connections = [...new Set(open.map((place) => places[place]!.connection))];
     if (left === undefined || connections.length > 1 || !item.mustBePlaced) {
-      const reason = connections.length > 1 ? ('several-upstreams' as const) : ('no-upstream-seen' as const);
-      return { item, place: undefined, join: { by: 'order' as const, evidence: 'ambiguous' as const, connections, reason } };
+      const reason = connections.length > 1 ? 'several-upstreams' : 'no-upstream-seen';
+      return { item, join: { by: 'order', evidence: 'ambiguous', connections, reason } };
     }
-    // On one connection requests follow each other: the answer that went on is that of the last turn that fits.
-    const place = places[open.at(-1)!]!;
-    if (item.proven !== undefined) return { item, place, join: { by: 'request-id' as const, evidence: 'observed' as const, connections } };
-    return { item, place, join: { by: 'order' as const, evidence: 'derived' as const, connections } };
+    const join: OpenJoin =
+      item.proven === undefined
+        ? { by: 'order', evidence: 'derived', connections }
+        : { by: 'request-id', evidence: 'observed', connections };
+    const last = open.at(-1)!;
+    if (open.length === 1 || isAnswered(last)) return { item, place: places[last]!, join };
+    return { item, mayLie: open.map((place) => places[place]!), join };
   });
 }
 

@@ -1,5 +1,6 @@
 /** Who was there and says what happened: every Envoy's access log, and conntrack's own events in every pod. */
-import { existsSync, statSync } from 'node:fs';
+import type { ChildProcess } from 'node:child_process';
+import { existsSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { formatEndpoint } from '../../src/net/address.ts';
 import type { FlowRecord } from '../../src/record/record.ts';
@@ -33,6 +34,13 @@ function translationsOf(lines: readonly string[]): Map<string, number> {
   return found;
 }
 
+/** With SYSTEM_CAPTURE=1 the packets are kept, too: a failure can be read in them. */
+function capture(lab: Lab, pod: LabPod, folder: string): ChildProcess {
+  const file = join(folder, `${pod.name}.pcap`);
+  const tcpdump = ['tcpdump', '-Z', 'root', '-i', 'any', '-n', '-U', '-B', '65536', '--time-stamp-precision=nano', '-w', file, 'tcp'];
+  return start(lab.inNode(pod.node, ['ip', 'netns', 'exec', pod.netns, ...tcpdump]), { error: `${file}.error` });
+}
+
 /** Begins to listen; what it returns ends that and tells what was heard. */
 export function listen(lab: Lab, pods: readonly LabPod[], folder: string): () => Promise<Testimony> {
   const begun = pods.map((pod) => {
@@ -47,7 +55,12 @@ export function listen(lab: Lab, pods: readonly LabPod[], folder: string): () =>
       watcher: start(lab.inNode(pod.node, ['ip', 'netns', 'exec', pod.netns, ...conntrack]), { out: events, error: `${events}.error` }),
     };
   });
+  const captures = process.env.SYSTEM_CAPTURE === undefined ? [] : pods.map((pod) => capture(lab, pod, folder));
   return async () => {
+    for (const one of captures) {
+      one.kill('SIGINT');
+      await ended(one, 10);
+    }
     const logs = new Map<string, Entry[]>();
     const translations = new Map<string, Translations>();
     let unread = 0;
@@ -57,7 +70,9 @@ export function listen(lab: Lab, pods: readonly LabPod[], folder: string): () =>
       translations.set(pod.netns, translationsOf(linesSince(events, 0)));
       if (!pod.hasProxy) continue;
       const entries: Entry[] = [];
-      for (const line of linesSince(log, from).filter((text) => text.startsWith('{')))
+      const lines = linesSince(log, from).filter((text) => text.startsWith('{'));
+      writeFileSync(join(folder, `access-log.${pod.name}.jsonl`), `${lines.join('\n')}\n`);
+      for (const line of lines)
         try {
           entries.push(JSON.parse(line));
         } catch {

@@ -147,9 +147,10 @@ export class PathTeller {
       path.exchange.told = true;
       if (path.hops.length === 0 || lasts) path.exchange.settled = true;
     }
-    for (const { exchange, join, place, readOn, down, up } of path.hops) {
+    for (const { exchange, join, place, mayLie, readOn, down, up } of path.hops) {
       if (exchange !== undefined) exchange.told = true;
-      const sure = join === undefined || join.evidence !== 'ambiguous';
+      // What may lie in the same place as another goes on to compete for it.
+      const sure = join === undefined || (join.evidence !== 'ambiguous' && mayLie === undefined);
       if (exchange !== undefined && (sure || lasts)) exchange.settled = true;
       if (!sure) {
         for (const leg of [down, up, ...(join.candidates ?? [])]) this.#noteUnsure(leg);
