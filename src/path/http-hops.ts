@@ -10,11 +10,11 @@ import { findField } from '../decode/header-field.ts';
 import type { RoutedDecision } from '../envoy/alternative.ts';
 import { decideRequest } from '../envoy/request.ts';
 import type { Exchange } from '../flow/http.ts';
-import { isLoopback } from '../net/address.ts';
 import { cameFromUpstream, fitsDownstream, fitsUpstream, mayHaveBeenTried, originalPath, sameRequestId } from './fit.ts';
 import type { Hop, HopJoin } from './hop.ts';
 import { possiblePlaces } from './matching.ts';
 import { type Place, placesOf } from './place.ts';
+import { mayGoOnTo, surelyCameIn } from './to-application.ts';
 import { mayLeadTo, speaksHttp2 } from './upstreams.ts';
 
 interface Item {
@@ -175,7 +175,7 @@ export function joinInbound(upstreams: readonly Subject[], downstreams: readonly
       subject,
       exchange,
       routed: undefined,
-      mustBePlaced: fits.length > 0,
+      mustBePlaced: fits.length > 0 && surelyCameIn(subject, exchange),
       fits: proven === undefined ? fits : [proven],
       tried: fits,
       proven,
@@ -230,21 +230,6 @@ export function unplacedInbound(hops: readonly Hop[], downstreams: readonly Subj
       const routed = subject.connection === undefined || facts === undefined ? undefined : decideRequest(subject.connection, facts);
       return { of: 'request', direction: 'inbound', down: subject, exchange, readOn: 'down', ...(routed === undefined ? {} : { routed }) };
     });
-}
-
-/**
- * May what came in on `downstream` have gone on to the application on `upstream`? The proxy sends what came in for a port on to that port, unless its cluster for it says another; and where it
- * sends from an address that is not the pod's, that is the client's: connections to the application are kept for one client each.
- * Source: Envoy extensions/filters/listener/original_src (the address becomes a socket option, by which connection pools are told apart); Istio's TPROXY mode.
- */
-export function mayGoOnTo(downstream: Subject, upstream: Subject): boolean {
-  const { place, translation } = upstream;
-  const transparent = place.onLoopback && !place.sourceIsOurs && upstream.world.addresses.size > 0 && !isLoopback(translation.source.ip);
-  if (transparent && translation.source.ip !== downstream.translation.source.ip) return false;
-  const port = downstream.translation.destination.port;
-  if (upstream.translation.destination.port === port) return true;
-  const clusters = downstream.world.envoy?.configs.flatMap((config) => [...(config.clusters.get(`inbound|${port}||`) ?? [])]) ?? [];
-  return clusters.some(({ value }) => value.type !== 'ORIGINAL_DST' && value.endpoints.length > 0);
 }
 
 /** The client's identity as the certificate showed it, which the proxy passed on; and the one that the pod with the client's address runs as. */

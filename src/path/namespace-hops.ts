@@ -7,9 +7,10 @@ import { decideUnread } from '../envoy/request.ts';
 import type { Leg } from '../record/record.ts';
 import { joinByAccessLog } from './access-log.ts';
 import type { Hop } from './hop.ts';
-import { joinInbound, joinOutbound, mayGoOnTo, type Senders, unplacedInbound } from './http-hops.ts';
+import { joinInbound, joinOutbound, type Senders, unplacedInbound } from './http-hops.ts';
 import { joinOpened } from './openers.ts';
 import { isCarriedAsBytes, joinConnections, mayCarry } from './tcp-hops.ts';
+import { mayGoOnTo } from './to-application.ts';
 
 const plays = (subject: Subject, ...roles: Leg[]) => subject.record.roles.some((role) => roles.includes(role));
 const isTcp = (subject: Subject) => subject.flow.protocol === 'tcp';

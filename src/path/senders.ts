@@ -43,8 +43,10 @@ export function sendersOf(
   }
   return {
     http2(downstream) {
-      const departure = counterparts.departureOf(downstream);
-      return departure === undefined ? undefined : speaksHttp2(departure.subject);
+      // What a pod sends itself leaves and comes in as one.
+      const sent =
+        counterparts.departureOf(downstream)?.subject ?? (downstream.record.roles.includes('proxy-to-upstream') ? downstream : undefined);
+      return sent === undefined ? undefined : speaksHttp2(sent);
     },
     maySend(downstream, exchange) {
       const departed = counterparts.departureOf(downstream)?.subject;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import type { Subject } from '../../src/annotate/subject.ts';
-import { mayGoOnTo } from '../../src/path/http-hops.ts';
+import { mayGoOnTo } from '../../src/path/to-application.ts';
 
 const POD = '10.244.2.15';
 
