@@ -70,6 +70,8 @@ export class Exchange {
   told = false;
   /** Where it went is settled: it takes no part in what is joined later. */
   settled = false;
+  /** On a connection of a pod with itself: whose request was sent on here is settled, where it went is another question. */
+  sentSettled = false;
 
   constructor(index: number, streamId: number | undefined) {
     this.index = index;

@@ -36,8 +36,11 @@ export class Timeline {
    * What was forgotten at the front: turns (bytes of the client and the answer to them), the client's bytes in them, and when the first of them began.
    */
   readonly forgotten = { turns: 0, clientBytes: 0, firstClientNs: undefined as number | undefined };
-  /** Turns of which it was told what they carried: by the client's bytes up to their end, counted from the beginning. */
-  readonly settled = new Set<number>();
+  /**
+   * Turns of which it was told what they carried: by the client's bytes up to their end, counted from the beginning. Whose request was sent on here, and where one that came in here went on:
+   * a connection of a pod with itself is on both sides of its proxy.
+   */
+  readonly settled = { sent: new Set<number>(), came: new Set<number>() };
   #last: Burst | undefined;
 
   /** Forgets whole turns at the front that ended before a moment. */
@@ -69,7 +72,7 @@ export class Timeline {
     forgotten.turns += turnsAtCut;
     forgotten.clientBytes += bytesAtCut;
     bursts.splice(0, cut);
-    for (const end of this.settled) if (end <= forgotten.clientBytes) this.settled.delete(end);
+    for (const ends of Object.values(this.settled)) for (const end of ends) if (end <= forgotten.clientBytes) ends.delete(end);
   }
 
   /** Bytes that cannot be read, in one piece at `timeNs`. */

@@ -13,7 +13,7 @@ import type { Exchange } from '../flow/http.ts';
 import { cameFromUpstream, fitsDownstream, fitsUpstream, mayHaveBeenTried, originalPath, sameRequestId } from './fit.ts';
 import type { Hop, HopJoin } from './hop.ts';
 import { possiblePlaces } from './matching.ts';
-import { type Place, placesOf } from './place.ts';
+import { type Place, placesOf, type Side } from './place.ts';
 import { mayGoOnTo, surelyCameIn } from './to-application.ts';
 import { mayLeadTo, speaksHttp2 } from './upstreams.ts';
 
@@ -41,8 +41,8 @@ function exchangesOf(subjects: readonly Subject[]): { subject: Subject; exchange
   );
 }
 
-function allPlaces(subjects: readonly Subject[], http2: (subject: Subject) => boolean | undefined): Place[] {
-  return subjects.flatMap((subject, i) => (subject.tracker === undefined ? [] : placesOf(i, subject.tracker, http2(subject))));
+function allPlaces(subjects: readonly Subject[], http2: (subject: Subject) => boolean | undefined, side: Side): Place[] {
+  return subjects.flatMap((subject, i) => (subject.tracker === undefined ? [] : placesOf(i, subject.tracker, http2(subject), side)));
 }
 
 /** The places of one connection, in the order in which they begin. */
@@ -99,7 +99,7 @@ export function joinOutbound(
   upstreams: readonly Subject[],
   mayServeOthers: (upstream: Subject) => boolean,
 ): Hop[] {
-  const places = allPlaces(upstreams, speaksHttp2);
+  const places = allPlaces(upstreams, speaksHttp2, 'sent');
   const byConnection = indexByConnection(places);
   const items: Item[] = exchangesOf(downstreams).map(({ subject, exchange }) => {
     const facts = requestFacts(exchange, subject.base, undefined);
@@ -156,7 +156,7 @@ export interface Senders {
 
 /** Requests read on their way to the application, which came in over `downstreams`. */
 export function joinInbound(upstreams: readonly Subject[], downstreams: readonly Subject[], senders: Senders): Hop[] {
-  const places = allPlaces(downstreams, (downstream) => senders.http2(downstream));
+  const places = allPlaces(downstreams, (downstream) => senders.http2(downstream), 'came');
   const byConnection = indexByConnection(places);
   const items: Item[] = exchangesOf(upstreams).map(({ subject, exchange }) => {
     let fits: number[] = [];

@@ -377,8 +377,8 @@ function sameConnection(a: Subject, b: Subject): boolean {
 function hasSettled(subject: Subject | undefined): boolean {
   const timeline = subject?.tracker?.timeline;
   return (
-    (timeline !== undefined && (timeline.settled.size > 0 || timeline.forgotten.turns > 0)) ||
-    subject?.tracker?.exchanges.some(({ settled }) => settled) === true
+    (timeline !== undefined && (timeline.settled.sent.size > 0 || timeline.settled.came.size > 0 || timeline.forgotten.turns > 0)) ||
+    subject?.tracker?.exchanges.some(({ settled, sentSettled }) => settled || sentSettled) === true
   );
 }
 

@@ -70,14 +70,21 @@ function isShared(tracker: ConnectionTracker, http2: boolean | undefined): boole
   return http2 !== false;
 }
 
-/** The places of a connection in the order of time. A shared one has a single place, from its first byte to its last. */
-export function placesOf(connection: number, tracker: ConnectionTracker, http2: boolean | undefined): Place[] {
-  if (tracker.protocol === 'http1') return tracker.exchanges.flatMap((exchange) => clearPlace(connection, exchange, false) ?? []);
-  if (tracker.protocol === 'http2') return tracker.exchanges.flatMap((exchange) => clearPlace(connection, exchange, true) ?? []);
+/** Were requests sent on here, or did they come in here? A connection of a pod with itself is asked for both. */
+export type Side = keyof Timeline['settled'];
+
+/** The places of a connection that are not settled, in the order of time. A shared one has a single place, from its first byte to its last. */
+export function placesOf(connection: number, tracker: ConnectionTracker, http2: boolean | undefined, side: Side): Place[] {
+  if (tracker.protocol === 'http1' || tracker.protocol === 'http2')
+    return tracker.exchanges.flatMap((exchange) =>
+      exchange.settled || (side === 'sent' && exchange.sentSettled)
+        ? []
+        : (clearPlace(connection, exchange, tracker.protocol === 'http2') ?? []),
+    );
   const { timeline } = tracker;
   if (tracker.protocol !== 'tls' || timeline === undefined) return [];
   const places = turns(connection, tracker, timeline);
-  if (!isShared(tracker, http2) || places.length === 0) return places.filter((place) => !timeline.settled.has(place.clientEnd));
+  if (!isShared(tracker, http2) || places.length === 0) return places.filter((place) => !timeline.settled[side].has(place.clientEnd));
   const first = places[0]!;
   const last = places.at(-1)!;
   const answered = places.filter((place) => place.firstServerNs !== undefined);
@@ -101,7 +108,7 @@ export function placesOf(connection: number, tracker: ConnectionTracker, http2: 
 
 /** An exchange in the clear. On HTTP/2 it still is one request's own. */
 function clearPlace(connection: number, exchange: Exchange, http2: boolean): Place | undefined {
-  if (exchange.request === undefined || exchange.requestStartNs === undefined || exchange.settled) return undefined;
+  if (exchange.request === undefined || exchange.requestStartNs === undefined) return undefined;
   return {
     connection,
     shared: false,

@@ -157,8 +157,12 @@ export class PathTeller {
         if (down === undefined) this.#noteOpen(join.candidates ?? [], up);
       }
       if (place === undefined || join === undefined || !sure) continue;
-      if (place.exchange !== undefined) place.exchange.settled = true;
-      else if (!place.shared) (readOn === 'down' ? up : down)?.tracker?.timeline?.settled.add(place.clientEnd);
+      const side = readOn === 'down' ? 'sent' : 'came';
+      const other = side === 'sent' ? up : down;
+      if (place.exchange === undefined) {
+        if (!place.shared) other?.tracker?.timeline?.settled[side].add(place.clientEnd);
+      } else if (side === 'sent' && other?.record.roles.includes('client-to-proxy') === true) place.exchange.sentSettled = true;
+      else place.exchange.settled = true;
     }
     if (event !== 'close') this.#standing.add({ found: path, record, head });
   }

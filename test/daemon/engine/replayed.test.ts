@@ -7,7 +7,10 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'node:test';
 import { replay } from '../../../src/pipeline.ts';
-import type { AnyRecord } from '../../../src/record/record.ts';
+import type { AnyRecord, FlowRecord } from '../../../src/record/record.ts';
+import { httpManager, listener, makeDump } from '../../envoy/configs.ts';
+import { MadeNamespace, makeRecording, sidecarRules, type Talk } from '../../findings/made-recording.ts';
+import { tlsRecord } from '../../flow/tls-records.ts';
 import { watch } from './watched-recording.ts';
 
 const situations = readdirSync('captures', { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
@@ -89,4 +92,77 @@ test('requests that wait for a proxy to be asked for its configuration are joine
     const paths = (records: readonly AnyRecord[]) => [...last(records, 'path')].map(([id, record]) => [id, comparable(record)]).sort();
     assert.deepEqual(paths(watch(join('captures', name), { polls: 8 })), paths(watch(join('captures', name))));
   }
+});
+
+test('a pod that calls itself: what was told of the way to its proxy leaves the way from there open until it is told, too', () => {
+  const [pod, peer] = ['10.0.0.10', '10.0.0.20'];
+  const manager = (cluster: string) =>
+    httpManager({
+      inline: {
+        name: cluster,
+        virtual_hosts: [{ name: 'shop', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster } }] }],
+      },
+    });
+  const tls = {
+    name: 'envoy.transport_sockets.tls',
+    typed_config: { '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext' },
+  };
+  const dump = makeDump({
+    listeners: [
+      listener('virtualOutbound', '0.0.0.0:15001', { traffic_direction: 'OUTBOUND', use_original_dst: true }),
+      listener('10.96.0.1_80', '10.96.0.1:80', {
+        traffic_direction: 'OUTBOUND',
+        bind_to_port: false,
+        filter_chains: [{ filters: [manager('outbound|80||shop')] }],
+      }),
+      listener('virtualInbound', '0.0.0.0:15006', {
+        traffic_direction: 'INBOUND',
+        filter_chains: [{ filters: [manager('inbound|80||')] }],
+      }),
+    ],
+    clusters: [
+      { name: 'outbound|80||shop', type: 'EDS', transport_socket: tls },
+      { name: 'inbound|80||', type: 'ORIGINAL_DST', lb_policy: 'CLUSTER_PROVIDED' },
+    ],
+    endpoints: { 'outbound|80||shop': [`${pod}:80`] },
+  });
+  const made = new MadeNamespace('default/shop', pod).file('iptables-save', sidecarRules()).file('config_dump', JSON.stringify(dump));
+  const answer = (more = '') => `HTTP/1.1 200 OK\r\n${more}content-length: 0\r\n\r\n`;
+  const get = 'GET /me HTTP/1.1\r\nhost: shop\r\nx-forwarded-proto: http\r\n\r\n';
+  const encrypted = (seconds: number): Talk => [['C', tlsRecord.data(300, true)], seconds, ['S', tlsRecord.data(300, true)]];
+  // Asked before the proxy was asked for its configuration at 3 s, sent on to the application after it: that waits for the next time.
+  const asked: Talk = [['C', get], 0.013, ['S', answer('x-envoy-upstream-service-time: 9\r\n')]];
+  made.tcp({ at: 2.999, from: `${pod}:40000`, to: '10.96.0.1:80', on: 'lo', redirected: '127.0.0.1:15001', isn: 1000, talk: asked });
+  made.tcp({
+    at: 3,
+    from: `${pod}:50000`,
+    to: `${pod}:80`,
+    on: 'lo',
+    redirected: '127.0.0.1:15006',
+    isn: 2000,
+    begins: 'late',
+    talk: encrypted(0.01),
+  });
+  made.tcp({ at: 3.002, from: '127.0.0.6:60000', to: `${pod}:80`, on: 'lo', isn: 3000, talk: [['C', get], 0.005, ['S', answer()]] });
+  made.tcp({ at: 2.5, from: `${peer}:41000`, to: `${pod}:80`, incoming: true, isn: 4000, begins: 'late', talk: encrypted(0.509) });
+  const records = watch(makeRecording([made]), { polls: 1, linger: 8 });
+  const flows = new Map([...last(records, 'flow')]) as Map<string, FlowRecord>;
+  const portOf = (flow: string) => flows.get(flow)?.source.port;
+  const joins = [...last(records, 'path').values()].flatMap((path) =>
+    path.type !== 'path'
+      ? []
+      : path.joins.map(({ from, to, evidence, candidates }) =>
+          [
+            portOf(path.legs[from]!.flow),
+            from === to ? candidates?.map(portOf).sort().join('|') : portOf(path.legs[to]!.flow),
+            evidence,
+          ].join(' '),
+        ),
+  );
+  assert.deepEqual(
+    joins.filter((join) => join.startsWith('41000') && join.endsWith('derived')),
+    [],
+    joins.join(', '),
+  );
+  assert.ok(joins.includes('60000 41000|50000 ambiguous') || joins.includes('50000 60000 derived'), joins.join(', '));
 });
