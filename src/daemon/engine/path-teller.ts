@@ -10,7 +10,7 @@ import { formatTime } from '../../net/time.ts';
 import { CANDIDATES_MAX } from '../../path/http-hops.ts';
 import type { Standing } from '../../path/namespace-hops.ts';
 import type { FoundPath } from '../../path/paths.ts';
-import type { PathRecord } from '../../record/record.ts';
+import type { PathJoin, PathRecord } from '../../record/record.ts';
 import { addPath, type LiveFlow } from './live-flow.ts';
 import { ParentLinks } from './parent-links.ts';
 
@@ -248,13 +248,13 @@ export class PathTeller {
     const open = last === undefined ? undefined : this.#owners.get(last)?.mayGoOn;
     if (record.of !== 'connection' || open === undefined || open.size === 0) return record;
     const from = legs.length - 1;
-    if (record.joins.some((join) => join.from === from && join.candidates !== undefined)) return record;
-    const candidates = [...open].slice(0, CANDIDATES_MAX);
-    return {
-      ...record,
-      complete: false,
-      joins: [...record.joins, { from, to: from, by: 'order', evidence: 'ambiguous', candidates, reason: 'several-upstreams' }],
-    };
+    const isOpen = (join: PathJoin) => join.from === from && join.candidates !== undefined;
+    // Those of now, and those of requests that were told long ago.
+    const now = record.joins.find(isOpen);
+    const candidates = [...new Set([...(now?.candidates ?? []), ...open])].slice(0, CANDIDATES_MAX);
+    const reason = candidates.length === 1 && now?.reason !== undefined ? now.reason : 'several-upstreams';
+    const join: PathJoin = { from, to: from, by: 'order', evidence: 'ambiguous', candidates, reason };
+    return { ...record, complete: false, joins: [...record.joins.filter((one) => !isOpen(one)), join] };
   }
 
   #hasEnded(subject: Subject | undefined): boolean {

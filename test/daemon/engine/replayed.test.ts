@@ -166,3 +166,42 @@ test('a pod that calls itself: what was told of the way to its proxy leaves the 
   );
   assert.ok(joins.includes('60000 41000|50000 ambiguous') || joins.includes('50000 60000 derived'), joins.join(', '));
 });
+
+test('an encrypted connection names all connections on which its requests may have gone on, those of long ago, too', () => {
+  const pod = '10.0.0.10';
+  const made = new MadeNamespace('default/shop', pod).file('iptables-save', sidecarRules());
+  const busy: Talk = [3, 13].flatMap(
+    (_, i): Talk => [...(i === 0 ? [] : [9]), ['C', tlsRecord.data(300, true)], 1, ['S', tlsRecord.data(300, true)]],
+  );
+  for (const [i, peer] of ['10.0.0.20', '10.0.0.21'].entries())
+    made.tcp({
+      at: 2.5,
+      from: `${peer}:41000`,
+      to: `${pod}:80`,
+      incoming: true,
+      isn: 4000 + i * 100,
+      begins: 'late',
+      talk: [...busy, '.C', '.S'],
+    });
+  for (const [i, at] of [3, 13].entries()) {
+    const talk: Talk = [
+      ['C', 'GET / HTTP/1.1\r\nhost: shop\r\n\r\n'],
+      0.005,
+      ['S', 'HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n'],
+      '.C',
+      '.S',
+    ];
+    made.tcp({ at, from: `127.0.0.6:${60_000 + i}`, to: `${pod}:80`, on: 'lo', isn: 3000 + i * 100, talk });
+  }
+  const records = watch(makeRecording([made]), { linger: 20 });
+  const flows = last(records, 'flow') as Map<string, FlowRecord>;
+  const open = [...last(records, 'path').values()].flatMap((path) =>
+    path.type === 'path' && path.of === 'connection'
+      ? path.joins.map(({ candidates }) => candidates?.map((flow) => flows.get(flow)?.source.port).sort())
+      : [],
+  );
+  assert.deepEqual(open, [
+    [60_000, 60_001],
+    [60_000, 60_001],
+  ]);
+});
