@@ -70,6 +70,8 @@ async function truthLive(t: TestContext, mode: Mode, runs = false): Promise<void
         'both',
         folder,
         daemons.map(({ server }) => server),
+        // Two processors for two nodes, their pods and all who ask: a node may tell seconds after the other.
+        ['--wait', '6s'],
       ),
     );
     const hearing = listen(lab, pods, folder);
