@@ -168,13 +168,27 @@ function withEntry(hop: Hop, entry: AccessLogEntry, log: Log): Hop {
 const proven = { by: 'access-log', evidence: 'observed' } as const;
 
 function withUp(hop: Hop, up: Subject, entry: AccessLogEntry): Hop {
-  const { place, ...rest } = hop;
-  return { ...rest, ...(hop.up === up && place !== undefined ? { place } : {}), up, join: proven, logged: entry };
+  const { place: _place, mayLie: _mayLie, ...rest } = hop;
+  return { ...rest, ...(hop.up === up ? lying(hop, entry) : {}), up, join: proven, logged: entry };
+}
+
+/** Where a request lies on the connection that the log names, too: of several places that with its id. */
+function lying({ place, mayLie }: Hop, { requestId }: AccessLogEntry): Pick<Hop, 'place' | 'mayLie'> {
+  if (place !== undefined) return { place };
+  if (mayLie === undefined) return {};
+  const named = mayLie.filter(({ exchange }) => {
+    const id = exchange?.request?.requestId;
+    return id !== undefined && requestId !== undefined && sameRequestId(id, requestId);
+  });
+  return named.length === 1 ? { place: named[0]! } : { mayLie };
 }
 
 function withDown(hop: Hop, down: Subject, entry: AccessLogEntry): Hop {
-  if (hop.down === down) return { ...hop, join: proven, logged: entry };
-  const { place: _place, routed: _routed, ...rest } = hop;
+  if (hop.down === down) {
+    const { place: _place, mayLie: _mayLie, ...rest } = hop;
+    return { ...rest, ...lying(hop, entry), join: proven, logged: entry };
+  }
+  const { place: _place, mayLie: _mayLie, routed: _routed, ...rest } = hop;
   const facts = requestFacts(hop.exchange!, hop.up!.base, originalPath(hop.exchange!));
   const routed = down.connection === undefined || facts === undefined ? undefined : decideRequest(down.connection, facts);
   return { ...rest, down, join: proven, logged: entry, ...(routed === undefined ? {} : { routed }) };
@@ -183,7 +197,7 @@ function withDown(hop: Hop, down: Subject, entry: AccessLogEntry): Hop {
 /** The other connection was none of those that were recorded, or there was none: what was derived is wrong. */
 function withoutOther(hop: Hop, side: 'up' | 'down', entry: AccessLogEntry): Hop {
   if (hop.join === undefined) return { ...hop, logged: entry };
-  const { join: _join, place: _place, ...rest } = hop;
+  const { join: _join, place: _place, mayLie: _mayLie, ...rest } = hop;
   const left: { up?: Subject; down?: Subject } & Hop = { ...rest, logged: entry };
   delete left[side];
   return left;

@@ -48,9 +48,10 @@ const gatewayConfig = JSON.stringify(
 );
 
 /** Two clients ask at once; the first is answered a little earlier. Both requests go on over one connection with HTTP/2, to a gateway that sends each on over one of its own. */
-function twoAtOnce(paths: readonly [string, string], ids: readonly [string, string]): PathRecord[] {
+function twoAtOnce(paths: readonly [string, string], ids: readonly [string, string], log?: string): PathRecord[] {
   const redirected = { on: 'lo', redirected: '127.0.0.1:15001' } as const;
   const pod = new MadeNamespace('default/client', POD).file('iptables-save', sidecarRules());
+  if (log !== undefined) pod.file('access-log', log, 10);
   pod.tcp({ ...redirected, at: 1, from: `${POD}:40000`, to: `${VIP}:80`, isn: 1000, talk: ask(paths[0], 0.1) });
   pod.tcp({ ...redirected, at: 1.001, from: `${POD}:40001`, to: `${VIP}:80`, isn: 2000, talk: ask(paths[1], 0.1) });
   const shared: Talk = [
@@ -100,5 +101,15 @@ test('two that ask for different things on HTTP/2: each is followed to its end',
   assert.deepEqual(told(paths), [
     '40000 > 50000 > 50000 > 60000 first derived,observed,observed',
     '40001 > 50000 > 50000 > 60001 second derived,observed,observed',
+  ]);
+});
+
+test("two that ask the same on HTTP/2, where the proxy's access log has their ids: each is followed to its end", () => {
+  const line = (port: number, id: string) =>
+    `[2026-11-23T06:00:01.00${port - 40_000}Z] "GET /same HTTP/1.1" 200 - via_upstream - "-" 0 0 100 99 "-" "-" "${id}" "shop" "${GATEWAY}:8080" outbound|80||shop ${POD}:50000 ${VIP}:80 ${POD}:${port} - default`;
+  const paths = twoAtOnce(['/same', '/same'], ['first', 'second'], `${line(40_000, 'second')}\n${line(40_001, 'first')}\n`);
+  assert.deepEqual(told(paths), [
+    '40000 > 50000 > 50000 > 60001 second observed,observed,observed',
+    '40001 > 50000 > 50000 > 60000 first observed,observed,observed',
   ]);
 });
