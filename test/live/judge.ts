@@ -56,8 +56,11 @@ export function tell(t: TestContext, { all, phases, translations }: Judged): voi
   for (const sentence of [...all.wrong, ...translations.wrong].slice(0, 20)) t.diagnostic(`wrong: ${sentence}`);
 }
 
-/** Nothing is wrong, and the right pair is joined or among the candidates nearly always. */
-export function holds({ all, translations }: Judged, { entriesAtLeast }: { readonly entriesAtLeast: number }): void {
+/** Nothing is wrong, and the right pair is joined or among the candidates nearly always: in this share at least. */
+export function holds(
+  { all, translations }: Judged,
+  { entriesAtLeast, named = 0.999 }: { readonly entriesAtLeast: number; readonly named?: number },
+): void {
   assert.deepEqual(all.wrong, []);
   assert.deepEqual(translations.wrong, []);
   assert.ok(all.entries >= entriesAtLeast, `only ${all.entries} entries are in the access logs, at least ${entriesAtLeast} are wanted`);
@@ -67,7 +70,7 @@ export function holds({ all, translations }: Judged, { entriesAtLeast }: { reado
     `${translations.missed} of ${translations.connections} of conntrack's connections are no flows`,
   );
   assert.ok(
-    all.candidate >= all.joinable * 0.999,
+    all.candidate >= all.joinable * named,
     `the right pair is joined or among the candidates in ${percent(all.candidate, all.joinable)} only`,
   );
 }
