@@ -95,6 +95,9 @@ while count == 0 or sent < count:
         sent += 1
     except ConnectionRefusedError:
         continue
+    except OSError:
+        if count: raise
+        break # without a number of its own it goes on as long as its network does
     if pause: time.sleep(pause)
     if count == 0 and sent % 100 == 0: print(sent, flush=True)
 print(sent, flush=True)
