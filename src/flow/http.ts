@@ -72,6 +72,8 @@ export class Exchange {
   settled = false;
   /** On a connection of a pod with itself: whose request was sent on here is settled, where it went is another question. */
   sentSettled = false;
+  /** … and where it went on is settled, whose it was is another question. */
+  cameSettled = false;
 
   constructor(index: number, streamId: number | undefined) {
     this.index = index;
@@ -85,6 +87,8 @@ export class Exchange {
 }
 
 const MAX_KEPT = 65_536;
+/** Nothing waits longer to be told; what is not told by then is a place that could not be told apart from others. */
+const UNTOLD_NS = 20e9;
 
 /** The exchanges of one connection. Those that are done leave when the caller takes them. */
 export class ExchangeLog {
@@ -110,7 +114,9 @@ export class ExchangeLog {
     for (const exchange of this.kept)
       if (exchange.told && exchange.done && (exchange.responseEndNs ?? exchange.requestEndNs ?? 0) < settleNs) exchange.settled = true;
     const stays = (exchange: Exchange) =>
-      exchange.index === 0 || !exchange.done || !exchange.settled || (exchange.responseEndNs ?? exchange.requestEndNs ?? 0) >= beforeNs;
+      exchange.index === 0 ||
+      !exchange.done ||
+      (exchange.responseEndNs ?? exchange.requestEndNs ?? 0) >= (exchange.settled ? beforeNs : beforeNs - UNTOLD_NS);
     if (!this.kept.every(stays)) this.kept = this.kept.filter(stays);
   }
 

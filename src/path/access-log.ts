@@ -12,6 +12,7 @@ import type { Exchange } from '../flow/http.ts';
 import { formatEndpoint } from '../net/address.ts';
 import { originalPath, sameRequestId } from './fit.ts';
 import type { Hop } from './hop.ts';
+import type { Place } from './place.ts';
 import { normalisePath } from './request-path.ts';
 
 /** Stamps of packets and of Envoy are of one clock; Envoy reads its own once for a whole round of its event loop. */
@@ -70,17 +71,19 @@ class Log {
   }
 
   /** The entry of a hop, where exactly one fits, or all that fit name the same other connection. */
-  find(hop: Hop): AccessLogEntry | undefined {
+  find(hop: Hop): { readonly entry: AccessLogEntry; readonly only: boolean } | undefined {
     const read = hop.of === 'connection' || hop.readOn === 'down' ? hop.down : hop.up;
     if (read === undefined || (hop.of === 'request' && hop.exchange === undefined)) return undefined;
     const index = hop.of === 'request' && hop.readOn === 'up' ? this.#byUp : this.#byDown;
-    const fitting = [...keysOf(read)]
+    const all = [...keysOf(read)]
       .flatMap((key) => index.get(key) ?? [])
-      .filter((entry) => !this.#used.has(entry) && (hop.of === 'request' ? fitsRequest(entry, hop, read) : fitsConnection(entry, read)));
+      .filter((entry) => (hop.of === 'request' ? fitsRequest(entry, hop, read) : fitsConnection(entry, read)));
+    const fitting = all.filter((entry) => !this.#used.has(entry));
     const [first] = fitting;
     if (first === undefined || !fitting.every((entry) => sameConnections(entry, first))) return undefined;
     if (hop.of === 'request') this.#used.add(first);
-    return first;
+    // Of several that name the same connections none is known to be the request's own.
+    return { entry: first, only: all.length === 1 };
   }
 }
 
@@ -145,20 +148,20 @@ export function joinByAccessLog(hops: readonly Hop[], subjects: readonly Subject
   // Requests first, those that were read on the application's side before those that were read as they came in: the log has one entry for both.
   const rank = (hop: Hop) => (hop.of === 'connection' ? 2 : hop.direction === 'inbound' && hop.readOn === 'down' ? 1 : 0);
   for (const hop of [...hops].sort((a, b) => rank(a) - rank(b) || startOf(a) - startOf(b))) {
-    const entry = log.find(hop);
-    if (entry !== undefined) joined.set(hop, withEntry(hop, entry, log));
+    const found = log.find(hop);
+    if (found !== undefined) joined.set(hop, withEntry(hop, found.entry, found.only, log));
   }
   const all = hops.map((hop) => joined.get(hop) ?? hop);
   return withoutRepeated(all, new Set(joined.values()));
 }
 
-function withEntry(hop: Hop, entry: AccessLogEntry, log: Log): Hop {
+function withEntry(hop: Hop, entry: AccessLogEntry, only: boolean, log: Log): Hop {
   if (hop.of === 'request' && hop.readOn === 'up') {
     const down = log.downOf(entry);
-    return down === undefined ? withoutOther(hop, 'down', entry) : withDown(hop, down, entry);
+    return down === undefined ? withoutOther(hop, 'down', entry) : withDown(hop, down, entry, only);
   }
   const up = log.upOf(entry);
-  if (up !== undefined) return withUp(hop, up, entry);
+  if (up !== undefined) return withUp(hop, up, entry, only);
   // Of an attempt that failed Envoy may tell where to, but not from where: then nothing contradicts what was derived.
   const open =
     entry.upstream === undefined || entry.upstreamLocal === undefined || (entry.upstream !== 'none' && entry.upstreamLocal === 'none');
@@ -167,26 +170,25 @@ function withEntry(hop: Hop, entry: AccessLogEntry, log: Log): Hop {
 
 const proven = { by: 'access-log', evidence: 'observed' } as const;
 
-function withUp(hop: Hop, up: Subject, entry: AccessLogEntry): Hop {
+function withUp(hop: Hop, up: Subject, entry: AccessLogEntry, only: boolean): Hop {
   const { place: _place, mayLie: _mayLie, ...rest } = hop;
-  return { ...rest, ...(hop.up === up ? lying(hop, entry) : {}), up, join: proven, logged: entry };
+  return { ...rest, ...(hop.up === up ? lying(hop, entry, only) : {}), up, join: proven, logged: entry };
 }
 
 /** Where a request lies on the connection that the log names, too: of several places that with its id. */
-function lying({ place, mayLie }: Hop, { requestId }: AccessLogEntry): Pick<Hop, 'place' | 'mayLie'> {
-  if (place !== undefined) return { place };
+function lying({ place, mayLie }: Hop, { requestId }: AccessLogEntry, only: boolean): Pick<Hop, 'place' | 'mayLie'> {
+  const idOf = ({ exchange }: Place) => exchange?.request?.requestId;
+  const isNamed = (one: Place) => requestId !== undefined && idOf(one) !== undefined && sameRequestId(idOf(one)!, requestId);
+  if (place !== undefined) return only && requestId !== undefined && idOf(place) !== undefined && !isNamed(place) ? {} : { place };
   if (mayLie === undefined) return {};
-  const named = mayLie.filter(({ exchange }) => {
-    const id = exchange?.request?.requestId;
-    return id !== undefined && requestId !== undefined && sameRequestId(id, requestId);
-  });
+  const named = only ? mayLie.filter(isNamed) : [];
   return named.length === 1 ? { place: named[0]! } : { mayLie };
 }
 
-function withDown(hop: Hop, down: Subject, entry: AccessLogEntry): Hop {
+function withDown(hop: Hop, down: Subject, entry: AccessLogEntry, only: boolean): Hop {
   if (hop.down === down) {
     const { place: _place, mayLie: _mayLie, ...rest } = hop;
-    return { ...rest, ...lying(hop, entry), join: proven, logged: entry };
+    return { ...rest, ...lying(hop, entry, only), join: proven, logged: entry };
   }
   const { place: _place, mayLie: _mayLie, routed: _routed, ...rest } = hop;
   const facts = requestFacts(hop.exchange!, hop.up!.base, originalPath(hop.exchange!));

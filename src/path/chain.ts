@@ -139,20 +139,32 @@ export function followingHop(hop: Hop, candidates: readonly Hop[], open: readonl
     if (exact.length > 1) return undefined;
   }
   const alike = (next: Hop) => sameAsked(exchange, next.exchange) && nested(hop, next, clocks);
-  const found = fitting.filter(alike);
+  const found = fitting.filter((next) => alike(next) && !isAnother(place, next));
   return found.length === 1 && !open.some(alike) ? found[0] : undefined;
 }
 
-/** Did the next proxy get it at the place of the connection at which this one sent it? By what is on the wire, where that tells: the two may have been seen from different moments on. */
+/** Did the next proxy get it at the place of the connection at which this one sent it? */
 function liesIn(place: Place, next: Hop): boolean {
+  const onWire = sameOnWire(place, next);
+  if (onWire !== undefined) return onWire;
   const theirs = next.place;
-  if (next.readOn !== 'down') {
-    if (theirs === undefined || theirs.shared) return false;
-    return place.seq === undefined || theirs.seq === undefined ? place.clientEnd === theirs.clientEnd : place.seq === theirs.seq;
-  }
-  const [left, got] = [place.exchange, next.exchange];
-  if (left?.streamId !== undefined || got?.streamId !== undefined) return left?.streamId === got?.streamId;
-  return place.seq === undefined || got?.requestSeq === undefined ? place.clientEnd === got?.index : place.seq === got.requestSeq;
+  if (next.readOn === 'down') return place.clientEnd === next.exchange?.index;
+  return theirs !== undefined && !theirs.shared && place.clientEnd === theirs.clientEnd;
+}
+
+/** The same by what is on the wire, where that tells: the two may have been seen from different moments on. */
+function sameOnWire(place: Place, next: Hop): boolean | undefined {
+  const got = next.readOn === 'down' ? next.exchange : next.place?.exchange;
+  const [left, right] = [place.exchange?.streamId, got?.streamId];
+  if (left !== undefined && right !== undefined) return left === right;
+  if (next.place?.shared) return undefined;
+  const seq = next.readOn === 'down' ? got?.requestSeq : next.place?.seq;
+  return place.seq === undefined || seq === undefined ? undefined : place.seq === seq;
+}
+
+/** Two requests in the clear that surely are not the same one. */
+function isAnother(place: Place, next: Hop): boolean {
+  return place.exchange !== undefined && sameOnWire(place, next) === false;
 }
 
 /** Was the same asked for? What one side does not know does not speak against it. */

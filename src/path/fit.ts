@@ -48,6 +48,14 @@ export function sameRequestId(a: string, b: string): boolean {
   );
 }
 
+/** Envoy marks what it mirrors, and may send it when the request itself is answered. Source: Envoy docs, route_components.proto, request_mirror_policies. */
+export const MIRRORED = /-shadow(?::\d+)?$/;
+
+/** What is mirrored is answered to nobody. */
+function isMirrored(downstream: Exchange, upstream: Exchange): boolean {
+  return MIRRORED.test(upstream.request?.authority ?? '') && !MIRRORED.test(downstream.request?.authority ?? '');
+}
+
 function agree(downstream: Exchange, upstream: Exchange): boolean {
   const a = downstream.request;
   const b = upstream.request;
@@ -173,7 +181,7 @@ export function fitsUpstream(downstream: Exchange, place: Place): boolean {
   if (downstream.requestDone && cameFromUpstream(downstream) && isTooShort(place, 0, downstream.requestBytes, Number.POSITIVE_INFINITY))
     return false;
   if (!carriedMeanwhile(downstream, place, cameFromUpstream(downstream))) return false;
-  return place.exchange === undefined || agree(downstream, place.exchange);
+  return place.exchange === undefined || (agree(downstream, place.exchange) && !isMirrored(downstream, place.exchange));
 }
 
 /** The request was sent on as `upstream`; did it come in in `place`? */

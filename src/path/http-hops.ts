@@ -106,7 +106,7 @@ export function joinOutbound(
     const routed = subject.connection === undefined || facts === undefined ? undefined : decideRequest(subject.connection, facts);
     const fits: number[] = [];
     const tried: number[] = [];
-    let proven: number | undefined;
+    const named: number[] = [];
     const until = exchange.responseEndNs ?? subject.flow.lastNs;
     for (const i of overlapping(places, byConnection, exchange.requestStartNs! - SLACK_NS, until + SLACK_NS)) {
       const place = places[i]!;
@@ -115,14 +115,16 @@ export function joinOutbound(
       tried.push(i);
       if (!fitsUpstream(exchange, place)) continue;
       fits.push(i);
-      if (idsAgree(exchange, place)) proven = i;
+      if (idsAgree(exchange, place)) named.push(i);
     }
+    // What is tried again, or mirrored, has the same id.
+    const proven = named.length === 1 ? named[0] : undefined;
     return {
       subject,
       exchange,
       routed,
       mustBePlaced: cameFromUpstream(exchange) && fits.length > 0,
-      fits: proven === undefined ? fits : [proven],
+      fits: named.length === 0 ? fits : named,
       tried,
       proven,
     };
@@ -158,9 +160,11 @@ export interface Senders {
 export function joinInbound(upstreams: readonly Subject[], downstreams: readonly Subject[], senders: Senders): Hop[] {
   const places = allPlaces(downstreams, (downstream) => senders.http2(downstream), 'came');
   const byConnection = indexByConnection(places);
-  const items: Item[] = exchangesOf(upstreams).map(({ subject, exchange }) => {
+  const all = exchangesOf(upstreams);
+  const cameIn = surelyCameIn(all);
+  const items: Item[] = all.map(({ subject, exchange }) => {
     let fits: number[] = [];
-    let proven: number | undefined;
+    const named: number[] = [];
     const until = exchange.responseEndNs ?? subject.flow.lastNs;
     for (const i of overlapping(places, byConnection, exchange.requestStartNs! - SLACK_NS, until + SLACK_NS)) {
       const place = places[i]!;
@@ -168,15 +172,16 @@ export function joinInbound(upstreams: readonly Subject[], downstreams: readonly
       if (downstream === subject || !fitsDownstream(exchange, place) || !mayGoOnTo(downstream, subject) || !maybeFrom(exchange, downstream))
         continue;
       fits.push(i);
-      if (idsAgree(exchange, place)) proven = i;
+      if (idsAgree(exchange, place)) named.push(i);
     }
-    if (proven === undefined) fits = sentBy(exchange, fits, places, downstreams, senders);
+    const proven = named.length === 1 ? named[0] : undefined;
+    fits = named.length > 0 ? named : sentBy(exchange, fits, places, downstreams, senders);
     return {
       subject,
       exchange,
       routed: undefined,
-      mustBePlaced: fits.length > 0 && surelyCameIn(subject, exchange),
-      fits: proven === undefined ? fits : [proven],
+      mustBePlaced: fits.length > 0 && cameIn({ subject, exchange }),
+      fits,
       tried: fits,
       proven,
     };
@@ -223,8 +228,17 @@ function sentBy(exchange: Exchange, fits: number[], places: readonly Place[], do
  */
 export function unplacedInbound(hops: readonly Hop[], downstreams: readonly Subject[]): Hop[] {
   const used = new Set(hops.flatMap((hop) => (hop.place?.exchange === undefined ? [] : [hop.place.exchange])));
+  // As many went on from some as there are: none of them is another one.
+  const among = new Map<string, number>();
+  for (const { down, mayLie } of hops) {
+    if (down === undefined || mayLie === undefined) continue;
+    const key = `${down.record.id} ${mayLie.map(({ clientEnd }) => clientEnd)}`;
+    const count = (among.get(key) ?? 0) + 1;
+    among.set(key, count);
+    if (count === mayLie.length) for (const { exchange } of mayLie) if (exchange !== undefined) used.add(exchange);
+  }
   return exchangesOf(downstreams)
-    .filter(({ exchange }) => !used.has(exchange))
+    .filter(({ exchange }) => !used.has(exchange) && !exchange.cameSettled)
     .map(({ subject, exchange }): Hop => {
       const facts = requestFacts(exchange, subject.base, undefined);
       const routed = subject.connection === undefined || facts === undefined ? undefined : decideRequest(subject.connection, facts);
@@ -275,7 +289,7 @@ function assign(items: readonly Item[], places: readonly Place[], own: (place: n
     for (const place of possible[i] ?? item.fits) wanted.set(place, (wanted.get(place) ?? 0) + 1);
   });
   /** On HTTP/1 turns follow each other, so that of several attempts the last was answered, if it can be nobody else's. On HTTP/2 what begins later may well end before. */
-  const isAnswered = (place: number) => wanted.get(place) === 1 && places[place]!.exchange?.streamId === undefined;
+  const isAnswered = (place: number) => wanted.get(place) === 1 && own(place) && places[place]!.exchange?.streamId === undefined;
   return items.map((item, i): Assigned => {
     const left = possible[i];
     if (!item.mustBePlaced) {

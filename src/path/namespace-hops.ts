@@ -29,9 +29,13 @@ export interface Standing {
   down(subject: Subject): boolean;
   /** Surely found to carry one of these. */
   up(subject: Subject): boolean;
+  /** May it carry a request that was told and takes no part any more? */
+  unsure(subject: Subject): boolean;
+  /** Did a request go on here, or may one have, that was told and takes no part any more? */
+  carried(subject: Subject): boolean;
 }
 
-export const NOTHING_STANDS: Standing = { down: () => false, up: () => false };
+export const NOTHING_STANDS: Standing = { down: () => false, up: () => false, unsure: () => false, carried: () => false };
 
 /** The connections of one namespace, by what its proxy has to do with them. */
 export interface ProxyLegs {
@@ -118,7 +122,11 @@ function outboundHops(downstreams: readonly Subject[], upstreams: readonly Subje
   const carried = downstreams.filter(isCarriedAsBytes);
   const seen = new Set([...readable, ...carried]);
   const unread = downstreams.some((s) => (!seen.has(s) && s.flow.payloadToDestination) || hasStandingRequest(s));
-  const requests = joinOutbound(readable, upstreams, (up) => unread || carried.some((down) => mayCarry(down, up, undefined)));
+  const requests = joinOutbound(
+    readable,
+    upstreams,
+    (up) => unread || standing.unsure(up) || carried.some((down) => mayCarry(down, up, undefined)),
+  );
   const rest = without(upstreams, used(requests));
   const bytes = joinConnections(
     'outbound',
@@ -126,7 +134,11 @@ function outboundHops(downstreams: readonly Subject[], upstreams: readonly Subje
     rest,
     () => true,
   );
-  return joinOpened([...requests, ...bytes], without(rest, used(bytes)), () => true);
+  return joinOpened(
+    [...requests, ...bytes],
+    without(rest, used(bytes)).filter((up) => !standing.carried(up)),
+    () => true,
+  );
 }
 
 function inboundHops(downstreams: readonly Subject[], upstreams: readonly Subject[], senders: Senders, standing: Standing): Hop[] {
@@ -159,7 +171,7 @@ function inboundHops(downstreams: readonly Subject[], upstreams: readonly Subjec
     });
   return joinOpened(
     [...requests, ...bytes, ...unread],
-    without(rest, used(bytes)).filter((up) => !hasRequests(up)),
+    without(rest, used(bytes)).filter((up) => !hasRequests(up) && !standing.carried(up)),
     mayGoOnTo,
   );
 }

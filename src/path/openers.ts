@@ -65,6 +65,8 @@ export function joinOpened(hops: readonly Hop[], orphans: readonly Subject[], fi
   }
   for (const [i, ups] of claimed) {
     const hop = result[i]!;
+    // What is mirrored goes to several at once, and each may have answered.
+    if (hop.of === 'request' && ups.filter((up) => hop.join?.candidates?.includes(up)).length > 1) continue;
     // Several attempts for one request: the last is the one that decided its fate.
     const tries = [...ups].sort((a, b) => a.flow.firstNs - b.flow.firstNs);
     // One that answered was no attempt that failed: it served somebody else.

@@ -77,7 +77,7 @@ export type Side = keyof Timeline['settled'];
 export function placesOf(connection: number, tracker: ConnectionTracker, http2: boolean | undefined, side: Side): Place[] {
   if (tracker.protocol === 'http1' || tracker.protocol === 'http2')
     return tracker.exchanges.flatMap((exchange) =>
-      exchange.settled || (side === 'sent' && exchange.sentSettled)
+      exchange.settled || (side === 'sent' ? exchange.sentSettled : exchange.cameSettled)
         ? []
         : (clearPlace(connection, exchange, tracker.protocol === 'http2') ?? []),
     );

@@ -6,13 +6,11 @@ import type { Subject } from '../annotate/subject.ts';
 import type { Exchange } from '../flow/http.ts';
 import { type Counterparts, sameAsked } from './chain.ts';
 import { CLOCK_NS, type Clocks } from './clocks.ts';
+import { MIRRORED } from './fit.ts';
 import type { Hop } from './hop.ts';
 import type { Senders } from './http-hops.ts';
 import { isAllRead, type ProxyLegs } from './namespace-hops.ts';
 import { speaksHttp2 } from './upstreams.ts';
-
-/** Envoy marks what it mirrors, and may send it when the request itself is answered. Source: Envoy docs, route_components.proto, request_mirror_policies. */
-const MIRRORED = /-shadow(?::\d+)?$/;
 
 interface Sender {
   readonly asked: Asked;

@@ -25,12 +25,44 @@ export function mayGoOnTo(downstream: Subject, upstream: Subject): boolean {
   return clusters.some(({ value }) => value.type !== 'ORIGINAL_DST' && value.endpoints.length > 0);
 }
 
+/** Of more requests with one id it is not asked whether one encloses another. */
+const ALIKE_MAX = 256;
+
+interface Asked {
+  readonly subject: Subject;
+  readonly exchange: Exchange;
+}
+
 /**
- * Did a request to the application surely come in by the proxy? What the application asks itself on a loopback address looks the same, but for what every HTTP connection manager adds.
+ * Tells whether a request to the application surely came in by the proxy. What the application asks itself on a loopback address looks the same, but for what every HTTP connection manager adds;
+ * and another program of the pod, asked before with the same id and not done yet, may have passed on even that.
  * Source: Envoy source/common/http/conn_manager_utility.cc, mutateRequestHeaders().
+ *
+ * @param all requests to the application
  */
-export function surelyCameIn(upstream: Subject, exchange: Exchange): boolean {
-  return !upstream.record.roles.includes('loopback') || findField(exchange.request?.headers ?? [], 'x-forwarded-proto') !== undefined;
+export function surelyCameIn(all: readonly Asked[]): (asked: Asked) => boolean {
+  let byId: Map<string, Asked[]> | undefined;
+  const index = () => {
+    const found = new Map<string, Asked[]>();
+    for (const asked of all) {
+      const id = asked.exchange.request?.requestId;
+      if (id === undefined) continue;
+      const known = found.get(id);
+      if (known === undefined) found.set(id, [asked]);
+      else known.push(asked);
+    }
+    return found;
+  };
+  const encloses = (outer: Exchange, startNs: number) =>
+    (outer.requestStartNs ?? Number.POSITIVE_INFINITY) < startNs && (outer.responseStartNs ?? Number.POSITIVE_INFINITY) > startNs;
+  return ({ subject, exchange: { request, requestStartNs = 0 } }) => {
+    if (!subject.record.roles.includes('loopback')) return true;
+    if (findField(request?.headers ?? [], 'x-forwarded-proto') === undefined) return false;
+    if (request?.requestId === undefined) return true;
+    byId ??= index();
+    const alike = byId.get(request.requestId)!;
+    return alike.length <= ALIKE_MAX && !alike.some((other) => other.subject !== subject && encloses(other.exchange, requestStartNs));
+  };
 }
 
 /** Where Istio sends what comes in for a port that no service has: where it was meant for. */
@@ -51,11 +83,20 @@ function inboundOf(history: EnvoyHistory): Inbound {
     const byPort = new Map<number, { config: EnvoyConfig; name: string }[]>();
     for (const config of history.configs)
       for (const name of config.clusters.keys()) {
-        const port = /^inbound\|(\d{1,5})\|/.exec(name)?.[1];
-        if (port === undefined) continue;
-        const known = byPort.get(Number(port));
-        if (known === undefined) byPort.set(Number(port), [{ config, name }]);
-        else known.push({ config, name });
+        const named = /^inbound\|(\d{1,5})\|/.exec(name)?.[1];
+        if (named === undefined) continue;
+        // Before Istio 1.10 the name has the service's port; what comes in has that of the endpoint.
+        const ports = new Set([Number(named)]);
+        for (const { value } of config.clusters.get(name) ?? [])
+          for (const { target } of config.endpointsOf(value) ?? []) {
+            const port = /:(\d{1,5})$/.exec(target)?.[1];
+            if (port !== undefined) ports.add(Number(port));
+          }
+        for (const port of ports) {
+          const known = byPort.get(port);
+          if (known === undefined) byPort.set(port, [{ config, name }]);
+          else known.push({ config, name });
+        }
       }
     inbound = { byPort, isIstio: history.configs.some(({ clusters }) => PASSTHROUGH.some((name) => clusters.has(name))) };
     inbounds.set(history, inbound);

@@ -1,4 +1,4 @@
-/** What an application asks itself on a loopback address, while something comes in encrypted on a connection that nobody saw begin. */
+/** What goes to a loopback address in a pod: the application's own requests, those of another program in it, and what came in by the proxy. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { FlowRecord, PathRecord } from '../../src/record/record.ts';
@@ -6,6 +6,7 @@ import { httpManager, listener, type Message, makeDump } from '../envoy/configs.
 import { MadeNamespace, makeRecording, sidecarRules, type Talk } from '../findings/made-recording.ts';
 import { recordsOf } from '../findings/replayed.ts';
 import { tlsRecord } from '../flow/tls-records.ts';
+import { told } from './http2-talk.ts';
 
 const POD = '10.0.0.10';
 const PEER = '10.0.0.20';
@@ -71,4 +72,45 @@ for (const [what, cluster, more, wanted] of [
 ] as const)
   test(`a request of the pod to itself on 127.0.0.1: ${what}`, () => {
     assert.deepEqual(joins(cluster, more), [wanted]);
+  });
+
+const proxied = 'GET /x HTTP/1.1\r\nhost: shop\r\nx-request-id: a\r\nx-forwarded-proto: https\r\n\r\n';
+const OK = 'HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n';
+
+test('a program of the pod that passes on what the proxy added is not the proxy', () => {
+  const pod = new MadeNamespace('default/shop', POD).file('iptables-save', sidecarRules());
+  const encrypted: Talk = [['C', tlsRecord.data(300, true)], 0.2, ['S', tlsRecord.data(300, true)]];
+  // It came in for a reverse proxy on 80, which asks the application on 8080; something else came in for that port.
+  pod.tcp({ at: 1, from: `${PEER}:40000`, to: `${POD}:80`, incoming: true, isn: 1000, begins: 'late', talk: encrypted });
+  pod.tcp({ at: 1.01, from: '127.0.0.6:50000', to: `${POD}:80`, on: 'lo', isn: 5000, talk: [['C', proxied], 0.1, ['S', OK]] });
+  pod.tcp({ at: 1.02, from: '127.0.0.1:51000', to: '127.0.0.1:8080', on: 'lo', isn: 6000, talk: [['C', proxied], 0.05, ['S', OK]] });
+  pod.tcp({ at: 1, from: '10.0.0.21:41000', to: `${POD}:8080`, incoming: true, isn: 7000, begins: 'late', talk: encrypted });
+  const paths = told(recordsOf(makeRecording([pod])));
+  assert.deepEqual(
+    paths.filter((path) => path.startsWith('41000 > 51000')),
+    [],
+    paths.join(', '),
+  );
+});
+
+for (const name of ['inbound|80|http|shop.default.svc.cluster.local', 'inbound|80||'])
+  test(`before Istio 1.10 a cluster has the service's port in its name, and the application's in its endpoint: ${name}`, () => {
+    const cluster = {
+      name,
+      type: 'STATIC',
+      load_assignment: {
+        cluster_name: name,
+        endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: '127.0.0.1', port_value: 8080 } } } }] }],
+      },
+    };
+    const routes = [{ name: 'inbound|http|80', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: name } }] }];
+    const chain = { filter_chain_match: { destination_port: 8080 }, filters: [httpManager({ inline: { name, virtual_hosts: routes } })] };
+    const dump = makeDump({
+      listeners: [listener('virtualInbound', '0.0.0.0:15006', { traffic_direction: 'INBOUND', filter_chains: [chain] })],
+      clusters: [cluster, { name: 'InboundPassthroughClusterIpv4', type: 'ORIGINAL_DST', lb_policy: 'CLUSTER_PROVIDED' }],
+    });
+    const pod = new MadeNamespace('default/shop', POD).file('iptables-save', sidecarRules()).file('config_dump', JSON.stringify(dump));
+    pod.tcp({ at: 1, from: `${PEER}:40000`, to: `${POD}:8080`, incoming: true, isn: 1000, talk: [['C', proxied], 0.1, ['S', OK]] });
+    pod.tcp({ at: 1.01, from: '127.0.0.1:50000', to: '127.0.0.1:8080', on: 'lo', isn: 5000, talk: [['C', proxied], 0.05, ['S', OK]] });
+    assert.deepEqual(told(recordsOf(makeRecording([pod]))), ['40000 > 50000 /x a observed']);
   });

@@ -147,9 +147,9 @@ export class EngineNamespace {
   }
 
   /** When the first request began that is over and still to be told; Infinity when there is none. */
-  heldSinceNs(): number {
+  heldSinceNs(fromNs: number): number {
     let since = Number.POSITIVE_INFINITY;
-    for (const live of this.#live) if (live !== undefined) since = Math.min(since, heldSinceNs(live));
+    for (const live of this.#live) if (live !== undefined) since = Math.min(since, heldSinceNs(live, fromNs));
     return since;
   }
 
@@ -174,7 +174,7 @@ export class EngineNamespace {
     let ended = this.#faulty.size;
     for (const live of this.#live) {
       if (live === undefined) continue;
-      beforeNs = Math.min(beforeNs, oldestOpenNs(live));
+      beforeNs = Math.min(beforeNs, oldestOpenNs(live, nowNs - 2 * RETAIN_NS));
       if (isForgettable(live, nowNs, sinceNs)) ended++;
     }
     if (nowNs - this.#settledNs >= SETTLE_EVERY_NS) {

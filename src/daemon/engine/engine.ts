@@ -163,7 +163,7 @@ export class Engine {
   /** Nothing that came since then is left out or forgotten: a request that is over waits for its proxy's configuration to be confirmed, and is joined with all that was there when it was. */
   #heldSinceNs(namespaces: readonly EngineNamespace[], nowNs: number): number {
     let since = nowNs;
-    for (const namespace of namespaces) since = Math.min(since, namespace.heldSinceNs());
+    for (const namespace of namespaces) since = Math.min(since, namespace.heldSinceNs(nowNs - HELD_MAX_NS));
     return Math.max(since - HELD_MARGIN_NS, nowNs - HELD_MAX_NS);
   }
 

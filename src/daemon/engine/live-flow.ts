@@ -48,6 +48,8 @@ export interface LiveFlow {
   wanted: boolean;
   /** It is or may be a leg of a request that could not be told apart from others. */
   unsure: boolean;
+  /** A request that was told and takes no part any more went on here, or may have. */
+  carried: boolean;
   /** The other view of a connection whose requests are told where it comes to a proxy. */
   viewed: boolean;
   /** Carried as bytes and told: `down`; surely the upstream connection of such a one: `up`. */
@@ -76,6 +78,7 @@ export function makeLiveFlow(slot: number, subject: Subject): LiveFlow {
     mayGoOn: new Set(),
     wanted: false,
     unsure: false,
+    carried: false,
     viewed: false,
     standing: 'no',
   };
@@ -101,11 +104,17 @@ export function hasOpenRequest({ subject: { tracker } }: LiveFlow): boolean {
   return false;
 }
 
-/** When the first of its untold requests began; Infinity when there is none. */
-export function oldestOpenNs({ subject: { tracker } }: LiveFlow): number {
+/** When the first of its requests began of which not all is told; Infinity when there is none. @param overNs those that ended before it are only places that could not be told apart */
+export function oldestOpenNs({ subject: { tracker } }: LiveFlow, overNs: number): number {
   let oldest = Number.POSITIVE_INFINITY;
   for (const exchange of tracker?.exchanges ?? [])
-    if (!exchange.settled && exchange.requestStartNs !== undefined && exchange.requestStartNs < oldest) oldest = exchange.requestStartNs;
+    if (
+      !exchange.settled &&
+      !(exchange.done && (exchange.responseEndNs ?? exchange.requestEndNs ?? 0) < overNs) &&
+      exchange.requestStartNs !== undefined &&
+      exchange.requestStartNs < oldest
+    )
+      oldest = exchange.requestStartNs;
   return oldest;
 }
 
@@ -119,11 +128,12 @@ export function restore({ subject, roles, envoy, firstDecision }: LiveFlow): voi
   delete record.findings;
 }
 
-/** When the first of its requests began that are over and still to be told; Infinity when there is none. */
-export function heldSinceNs({ subject: { tracker } }: LiveFlow): number {
+/** When the first of its requests began that are over and still to be told; Infinity when there is none. @param fromNs those that began before it are waited for no longer */
+export function heldSinceNs({ subject: { tracker } }: LiveFlow, fromNs: number): number {
   let since = Number.POSITIVE_INFINITY;
   for (const { told, settled, done, responseDone, requestStartNs } of tracker?.exchanges ?? [])
-    if (!told && !settled && (done || responseDone) && requestStartNs !== undefined && requestStartNs < since) since = requestStartNs;
+    if (!told && !settled && (done || responseDone) && requestStartNs !== undefined && requestStartNs >= fromNs && requestStartNs < since)
+      since = requestStartNs;
   return since;
 }
 

@@ -62,6 +62,8 @@ export class PathTeller {
     return {
       down: (subject) => owners.get(subject)?.standing === 'down',
       up: (subject) => owners.get(subject)?.standing === 'up',
+      carried: (subject) => owners.get(subject)?.carried === true,
+      unsure: (subject) => owners.get(subject)?.unsure === true,
     };
   }
 
@@ -149,9 +151,15 @@ export class PathTeller {
     }
     for (const { exchange, join, place, mayLie, readOn, down, up } of path.hops) {
       if (exchange !== undefined) exchange.told = true;
+      for (const leg of [up, ...(join?.candidates ?? [])]) {
+        const owner = leg === undefined || readOn === undefined ? undefined : this.#owners.get(leg);
+        if (owner !== undefined) owner.carried = true;
+      }
       // What may lie in the same place as another goes on to compete for it.
       const sure = join === undefined || (join.evidence !== 'ambiguous' && mayLie === undefined);
-      if (exchange !== undefined && (sure || lasts)) exchange.settled = true;
+      if (exchange !== undefined && (sure || lasts)) settleSide(exchange, 'came', readOn === 'down' ? down : up);
+      // … and what came in and is one of these is told with it.
+      if (readOn === 'up') for (const one of mayLie ?? []) if (one.exchange !== undefined) one.exchange.told = true;
       if (!sure) {
         for (const leg of [down, up, ...(join.candidates ?? [])]) this.#noteUnsure(leg);
         if (down === undefined) this.#noteOpen(join.candidates ?? [], up);
@@ -161,8 +169,7 @@ export class PathTeller {
       const other = side === 'sent' ? up : down;
       if (place.exchange === undefined) {
         if (!place.shared) other?.tracker?.timeline?.settled[side].add(place.clientEnd);
-      } else if (side === 'sent' && other?.record.roles.includes('client-to-proxy') === true) place.exchange.sentSettled = true;
-      else place.exchange.settled = true;
+      } else settleSide(place.exchange, side, other);
     }
     if (event !== 'close') this.#standing.add({ found: path, record, head });
   }
@@ -307,6 +314,14 @@ export class PathTeller {
     this.#byId ??= new Map([...this.#owners.values()].map((owner) => [owner.subject.record.id, owner]));
     return this.#byId.get(leg.record.id);
   }
+}
+
+/** On a connection of a pod with itself whose request lies there and where it went on are settled each for itself. */
+function settleSide(exchange: Exchange, side: 'sent' | 'came', subject: Subject | undefined): void {
+  const roles = subject?.record.roles ?? [];
+  const both = roles.includes('client-to-proxy') && subject?.place.sourceIsOurs === true;
+  if (both) exchange[side === 'sent' ? 'sentSettled' : 'cameSettled'] = true;
+  if (!both || (exchange.sentSettled && exchange.cameSettled)) exchange.settled = true;
 }
 
 /** Second passes of pods that call themselves, which are told with the whole. */
