@@ -52,8 +52,10 @@ interface Ends {
   total: number;
   more: number;
   requests: number;
-  /** The last that were told without what came before them. */
+  /** The last that were told without what came before them (of parts that begin here), or without what comes after them (of parts that end here). */
   readonly alone: PathRecord[];
+  /** Of those that are not remembered any more, the last moment. */
+  forgottenNs: number;
 }
 
 const mayLeave: ReadonlySet<Leg> = new Set<Leg>([
@@ -255,7 +257,7 @@ export class PathJoiner {
     if (flow === undefined) return;
     let ends = map.get(flow);
     if (ends === undefined) {
-      ends = { open: new Set(), bySeq: new Map(), total: 0, more: 0, requests: 0, alone: [] };
+      ends = { open: new Set(), bySeq: new Map(), total: 0, more: 0, requests: 0, alone: [], forgottenNs: Number.NEGATIVE_INFINITY };
       map.set(flow, ends);
     }
     const known = before !== undefined && flowOf(before) === flow;
@@ -327,9 +329,9 @@ export class PathJoiner {
     const outs = this.#outs.get(leaver.id);
     const ins = this.#ins.get(leaver.other!.id);
     if (outs === undefined || ins === undefined) return;
-    const from = out ?? this.#only([...outs.open].filter((other) => this.#fits(leaver, other, into!)));
+    const from = out ?? this.#only([...outs.open].filter((other) => this.#fits(leaver, other.path, into!.path)));
     if (from === undefined) return;
-    const to = into ?? this.#only([...ins.open].filter((other) => this.#fits(leaver, from, other)));
+    const to = into ?? this.#only([...ins.open].filter((other) => this.#fits(leaver, from.path, other.path)));
     if (to === undefined) return;
     if (from.path.of === 'request' && to.path.of === 'connection') {
       // Nobody could read what came in there. If this was the only request on that connection, what is known of the connection is known of the request.
@@ -338,9 +340,21 @@ export class PathJoiner {
     }
     if (from.path.of !== 'request' || to.path.of !== 'request' || this.#lostDuring(leaver, from.path)) return;
     const unique =
-      this.#only([...outs.open].filter((other) => this.#fits(leaver, other, to))) === from &&
-      this.#only([...ins.open].filter((other) => this.#fits(leaver, from, other))) === to;
-    if (unique) this.#link(leaver, from, to, 'order');
+      this.#only([...outs.open].filter((other) => this.#fits(leaver, other.path, to.path))) === from &&
+      this.#only([...ins.open].filter((other) => this.#fits(leaver, from.path, other.path))) === to;
+    if (unique && !this.#fitsToldAlone(leaver, outs, ins, from.path, to.path)) this.#link(leaver, from, to, 'order');
+  }
+
+  /** Parts whose time was up earlier may belong to one of these just as well. */
+  #fitsToldAlone(leaver: ConnectionView, outs: Ends, ins: Ends, from: PathRecord, to: PathRecord): boolean {
+    if (
+      outs.alone.some((path) => this.#fits(leaver, path, to)) ||
+      ins.alone.some((path) => path.of === 'request' && this.#fits(leaver, from, path))
+    )
+      return true;
+    const offset = this.offsets.between(leaver.node, leaver.other!.node)?.ns ?? 0;
+    const { firstNs } = this.#span(from);
+    return outs.forgottenNs >= firstNs || ins.forgottenNs - offset >= firstNs;
   }
 
   #only(parts: readonly Part[]): Part | undefined {
@@ -348,12 +362,12 @@ export class PathJoiner {
   }
 
   /** May the one have gone on in the other? */
-  #fits(leaver: ConnectionView, out: Part, into: Part): boolean {
-    if (out.path.of !== 'request') return false;
-    if (into.path.of !== 'request') return true;
-    const [left, right] = [out.path.legs.at(-1)!.seq, into.path.legs[0]!.seq];
+  #fits(leaver: ConnectionView, out: PathRecord, into: PathRecord): boolean {
+    if (out.of !== 'request') return false;
+    if (into.of !== 'request') return true;
+    const [left, right] = [out.legs.at(-1)!.seq, into.legs[0]!.seq];
     if (left !== undefined && right !== undefined) return left === right;
-    return sameMethod(out.path, into.path) && samePath(out.path, into.path) && this.#within(leaver, out.path, into.path);
+    return sameMethod(out, into) && samePath(out, into) && this.#within(leaver, out, into);
   }
 
   /** Does the inner one lie within the outer one, by clocks whose offset is known? */
@@ -466,11 +480,16 @@ export class PathJoiner {
 
   #finish(part: Part, told: PathRecord): void {
     part.fresh = false;
-    const alone = part.previous === undefined ? this.#ins.get(inFlow(part.path) ?? '')?.alone : undefined;
-    if (alone !== undefined && alone.push(part.path) > ALONE_MAX) alone.shift();
+    if (part.previous === undefined) this.#noteAlone(this.#ins.get(inFlow(part.path) ?? ''), part.path);
+    if (part.next === undefined) this.#noteAlone(this.#outs.get(outFlow(part.path) ?? ''), part.path);
     this.#unindex(part);
     this.#parts.delete(part.path.id);
     this.#done.set(part.path.id, told);
+  }
+
+  #noteAlone(ends: Ends | undefined, path: PathRecord): void {
+    if (ends === undefined || ends.alone.push(path) <= ALONE_MAX) return;
+    ends.forgottenNs = Math.max(ends.forgottenNs, this.#span(ends.alone.shift()!).lastNs || Number.NEGATIVE_INFINITY);
   }
 
   /** The id under which a path is told. */

@@ -183,6 +183,25 @@ test('two requests that share a connection and are alike stay apart when nothing
   );
 });
 
+test('… and whichever of them came first, within the wait, leaves nothing surer for the others', () => {
+  const { base, records } = twins();
+  const ids = ['a0', 'a1', 'b0', 'b1'];
+  const orders = (left: readonly string[]): string[][] =>
+    left.length === 0 ? [[]] : left.flatMap((id) => orders(left.filter((other) => other !== id)).map((rest) => [id, ...rest]));
+  for (const order of orders(ids))
+    for (const apartMs of [1, 100, 1900]) {
+      const { paths } = joined(
+        base,
+        records.map((record) => ({ record, atMs: record.type === 'flow' ? 0 : order.indexOf(record.id) * apartMs })),
+      );
+      assert.deepEqual(
+        paths.map(({ legs }) => legs.length),
+        [3, 3, 3, 3],
+        `${order} each ${apartMs} ms`,
+      );
+    }
+});
+
 test('the sequence number at which they lie tells them apart', () => {
   const { base, records } = twins([700, 900]);
   const { paths } = joined(
