@@ -155,7 +155,7 @@ export function compareWithLogs(
         used,
       );
       judgeNames(result, netns, entry, hop, hasGaps && entry.protocol.startsWith('HTTP') ? new Set() : downs);
-      if (ups.size > 0) judgeJoin(result, downs, ups, byFlow);
+      if (ups.size > 0) judgeJoin(result, entry, downs, ups, byFlow);
       const { method, path: asked, requestId } = entry;
       requests.add(`${netns} ${method} ${withoutQuery(asked)}`, { requestId, downs, ups });
     }
@@ -210,7 +210,13 @@ function judgeNames(result: Comparison, netns: string, entry: Entry, hop: PathHo
   }
 }
 
-function judgeJoin(result: Comparison, downs: ReadonlySet<FlowRecord>, ups: ReadonlySet<FlowRecord>, byFlow: Multimap<PathRecord>): void {
+function judgeJoin(
+  result: Comparison,
+  entry: Entry,
+  downs: ReadonlySet<FlowRecord>,
+  ups: ReadonlySet<FlowRecord>,
+  byFlow: Multimap<PathRecord>,
+): void {
   const downIds = new Set([...downs].map((flow) => flow.id));
   const upIds = new Set([...ups].map((flow) => flow.id));
   let sure = false;
@@ -227,6 +233,13 @@ function judgeJoin(result: Comparison, downs: ReadonlySet<FlowRecord>, ups: Read
         open ||= candidates?.some((candidate) => upIds.has(candidate)) === true;
       }
     }
+  // A request that was read behind the proxy names the connections on which it may have come in.
+  for (const id of upIds)
+    for (const { request, joins } of byFlow.get(id))
+      open ||=
+        request?.method === entry.method &&
+        withoutQuery(request.path ?? '') === withoutQuery(entry.path) &&
+        joins.some(({ candidates }) => candidates?.some((candidate) => downIds.has(candidate)) === true);
   result.joinable++;
   if (sure) result.joined++;
   if (sure || open) result.candidate++;
