@@ -32,13 +32,17 @@ export class Counterparts {
       const isn = subject.flow.tcp?.isnToDestination;
       if (isn !== undefined) push(bySyn, `${end(translation.source)} ${isn}`, subject);
     }
-    for (const subject of subjects) {
-      if (!leaves(subject)) continue;
+    const leaving = subjects.filter(leaves).flatMap((subject) => {
       const found = this.#find(subject, bySyn, byTuple);
-      if (found === undefined || this.#leaving.has(found.subject)) continue;
-      this.#arriving.set(subject, found);
-      this.#leaving.set(found.subject, { subject, evidence: found.evidence });
-    }
+      return found === undefined ? [] : [{ subject, found }];
+    });
+    // What both saw the handshake of, is not another's by its tuple.
+    for (const wanted of ['observed', 'derived'] as const)
+      for (const { subject, found } of leaving) {
+        if (found.evidence !== wanted || this.#leaving.has(found.subject)) continue;
+        this.#arriving.set(subject, found);
+        this.#leaving.set(found.subject, { subject, evidence: found.evidence });
+      }
   }
 
   #find(subject: Subject, bySyn: ReadonlyMap<string, Subject[]>, byTuple: ReadonlyMap<string, Subject[]>): Counterpart | undefined {

@@ -31,7 +31,7 @@ export interface Standing {
   up(subject: Subject): boolean;
   /** May it carry a request that was told and takes no part any more? */
   unsure(subject: Subject): boolean;
-  /** Did a request go on here, or may one have, that was told and takes no part any more? */
+  /** Did a request go on here, or may one, or a connection, have, that was told and takes no part any more? */
   carried(subject: Subject): boolean;
 }
 
@@ -136,7 +136,8 @@ function outboundHops(downstreams: readonly Subject[], upstreams: readonly Subje
   );
   return joinOpened(
     [...requests, ...bytes],
-    without(rest, used(bytes)).filter((up) => !standing.carried(up)),
+    downstreams.some(hasWaitingRequest) ? [] : without(rest, used(bytes)).filter((up) => !standing.carried(up)),
+    carried.filter((s) => standing.down(s)),
     () => true,
   );
 }
@@ -172,6 +173,7 @@ function inboundHops(downstreams: readonly Subject[], upstreams: readonly Subjec
   return joinOpened(
     [...requests, ...bytes, ...unread],
     without(rest, used(bytes)).filter((up) => !hasRequests(up) && !standing.carried(up)),
+    [...carried].filter((s) => standing.down(s)),
     mayGoOnTo,
   );
 }
@@ -202,6 +204,14 @@ function used(hops: readonly Hop[]): ReadonlySet<Subject | undefined> {
 
 function without(subjects: readonly Subject[], gone: ReadonlySet<Subject | undefined>): Subject[] {
   return subjects.filter((subject) => !gone.has(subject));
+}
+
+/** A request that was told before it was answered may want a connection yet. */
+export function hasWaitingRequest({ flow, tracker }: Subject): boolean {
+  return (
+    !flow.ended &&
+    tracker?.exchanges.some((exchange) => exchange.settled && !exchange.done && exchange.responseStartNs === undefined) === true
+  );
 }
 
 /** A request that was told before it ended may still be on its way somewhere. */

@@ -4,7 +4,7 @@
  */
 import type { Subject } from '../annotate/subject.ts';
 import type { Hop } from './hop.ts';
-import { mayCarry } from './tcp-hops.ts';
+import { leftBefore, mayCarry } from './tcp-hops.ts';
 import { mayLeadTo } from './upstreams.ts';
 
 const CLOCK_NS = 2_000;
@@ -20,7 +20,11 @@ function wasThere(hop: Hop, up: Subject): boolean {
         (place?.firstClientNs ?? hop.down?.flow.firstNs ?? Number.NEGATIVE_INFINITY) <= at + CLOCK_NS &&
         at <= exchange.requestStartNs + CLOCK_NS
       );
-    const until = exchange.responseStartNs ?? hop.down?.flow.lastNs ?? exchange.requestStartNs;
+    // What is not answered still waits, as long as its connection lasts.
+    const until =
+      exchange.responseStartNs ??
+      (hop.down?.flow.ended === false ? Number.POSITIVE_INFINITY : hop.down?.flow.lastNs) ??
+      exchange.requestStartNs;
     return exchange.requestStartNs <= at + CLOCK_NS && at <= until + CLOCK_NS && mayLeadTo(hop.routed, up, false);
   }
   return hop.down !== undefined && mayCarry(hop.down, up, hop.routed);
@@ -44,13 +48,19 @@ function mayHaveServedAnother(up: Subject, hop: Hop, hops: readonly Hop[]): bool
 /**
  * @param hops of one proxy and direction
  * @param orphans upstream connections that no hop uses, whose opening was seen
+ * @param standing connections carried as bytes that were told and have no hop any more
  * @returns the hops, with those that lacked an upstream joined where it is proven
  */
-export function joinOpened(hops: readonly Hop[], orphans: readonly Subject[], fitsToo: (down: Subject, up: Subject) => boolean): Hop[] {
+export function joinOpened(
+  hops: readonly Hop[],
+  orphans: readonly Subject[],
+  standing: readonly Subject[],
+  fitsToo: (down: Subject, up: Subject) => boolean,
+): Hop[] {
   const result = [...hops];
   const claimed = new Map<number, Subject[]>();
   for (const up of orphans) {
-    if (up.flow.midstream) continue;
+    if (up.flow.midstream || standing.some((down) => mayCarry(down, up, undefined) && fitsToo(down, up))) continue;
     const there: number[] = [];
     result.forEach((hop, i) => {
       if (wasThere(hop, up) && (hop.down === undefined || fitsToo(hop.down, up))) there.push(i);
@@ -58,6 +68,7 @@ export function joinOpened(hops: readonly Hop[], orphans: readonly Subject[], fi
     if (there.length !== 1) continue;
     const i = there[0]!;
     const hop = result[i]!;
+    if (hop.of === 'connection' && leftBefore(hop.down!, up)) continue;
     if (hop.up !== undefined || (hop.of === 'request' && mayHaveServedAnother(up, hop, result))) continue;
     const list = claimed.get(i) ?? [];
     list.push(up);

@@ -68,16 +68,20 @@ export class ClockOffsets {
     add(bounds, a < b ? bound : { low: -bound.high, high: -bound.low, atNs });
   }
 
-  /** How far b's clock is ahead of a's; `undefined` when nothing that both saw tells. Also by way of third nodes, errors added. */
-  between(a: string, b: string): ClockOffset | undefined {
+  /**
+   * How far b's clock is ahead of a's; `undefined` when nothing that both saw tells. Also by way of third nodes, errors added.
+   *
+   * @param atNs when: what was seen long before or after tells less; without it, when the last of it was seen
+   */
+  between(a: string, b: string, atNs?: number): ClockOffset | undefined {
     if (a === b) return { ns: 0, errorNs: 0 };
-    const direct = this.#direct(a, b);
+    const direct = this.#direct(a, b, atNs);
     if (direct !== undefined) return direct;
     const reached = new Map<string, ClockOffset>([[a, { ns: 0, errorNs: 0 }]]);
     for (const [at, offset] of reached)
       for (const next of this.#neighbours.get(at) ?? []) {
         if (reached.has(next)) continue;
-        const step = this.#direct(at, next)!;
+        const step = this.#direct(at, next, atNs)!;
         const sum = { ns: offset.ns + step.ns, errorNs: offset.errorNs + step.errorNs };
         if (next === b) return sum;
         reached.set(next, sum);
@@ -85,12 +89,13 @@ export class ClockOffsets {
     return undefined;
   }
 
-  #direct(a: string, b: string): ClockOffset | undefined {
+  #direct(a: string, b: string, atNs: number | undefined): ClockOffset | undefined {
     const bounds = this.#pairs.get(keyOf(a, b));
     if (bounds === undefined) return undefined;
     const { low, high } = meet(bounds);
     const ns = (low + high) / 2;
-    return { ns: a < b ? ns : -ns, errorNs: (high - low) / 2 };
+    const age = atNs === undefined ? 0 : Math.abs(atNs - bounds.at(-1)!.atNs);
+    return { ns: a < b ? ns : -ns, errorNs: (high - low) / 2 + age * DRIFT };
   }
 }
 

@@ -176,10 +176,28 @@ export class ConnectionViews {
       if (same.length === 1) return { other: same[0]!, evidence: 'observed' };
       if (same.length > 1) return undefined;
     }
-    const same = [...(this.#byKey.get(view.tuple) ?? [])].filter(
-      (other) => fits(other) && this.#overlaps(view, other) && (view.syn === undefined || other.syn === undefined),
+    const same = this.#alike(view);
+    if (same.length === 1 && same[0]!.other === undefined && this.#alike(same[0]!).length === 1)
+      return { other: same[0]!, evidence: 'derived' };
+    // What was taken for its only fit has another one now.
+    for (const { other } of same)
+      if (other !== undefined) {
+        other.other!.other = undefined;
+        other.other = undefined;
+      }
+    return undefined;
+  }
+
+  /** Views of the same tuple and time that fit, also those that were taken for another's. */
+  #alike(view: ConnectionView): ConnectionView[] {
+    return [...(this.#byKey.get(view.tuple) ?? [])].filter(
+      (other) =>
+        other.node !== view.node &&
+        (other.other === undefined || other.evidence === 'derived') &&
+        opposite(view, other) &&
+        (view.syn === undefined || other.syn === undefined) &&
+        this.#overlaps(view, other),
     );
-    return same.length === 1 ? { other: same[0]!, evidence: 'derived' } : undefined;
   }
 
   #overlaps(a: ConnectionView, b: ConnectionView): boolean {

@@ -8,6 +8,7 @@
  * A part waits for its others a bounded time, then goes as far as it is known. Everything else passes as it comes. Times of waiting are the caller's clock, times in records are the nodes'.
  */
 import { parseTimeNs, type TimeBase } from '../net/time.ts';
+import { MIRRORED } from '../path/fit.ts';
 import { CANDIDATES_MAX } from '../path/http-hops.ts';
 import { normalisePath } from '../path/request-path.ts';
 import type { AnyRecord, FlowRecord, Leg, LostRecord, PathRecord } from '../record/record.ts';
@@ -25,6 +26,8 @@ const IDS_MAX = 100_000;
 const DONE_MAX = 10_000;
 const FLOWS_MAX = 100_000;
 const LOSSES_MAX = 1_024;
+/** What was lost had happened so long before, at most: records are told when they are final, and rings are asked now and then. */
+const LOST_LATE_NS = 15e9;
 /** Where it is known that more may come, a part waits so many times longer: a node that is busy tells late. */
 const PATIENCE = 3;
 /** Paths of one connection that are remembered as candidates. */
@@ -95,6 +98,8 @@ export class PathJoiner {
   /** Of parts that were told for good: what was told. */
   readonly #done = new RecentMap<string, PathRecord>(DONE_MAX);
   readonly #aliases = new RecentMap<string, string>(IDS_MAX);
+  /** Parts that were told for good, longer than what was told of them is remembered. */
+  readonly #over = new RecentMap<string, true>(IDS_MAX);
   readonly #losses: { readonly node: string; readonly firstNs: number; readonly lastNs: number }[] = [];
 
   constructor({ base, waitMs }: JoinerOptions, emit: (record: AnyRecord) => void) {
@@ -195,6 +200,7 @@ export class PathJoiner {
       this.#tellParent(path, told);
       return;
     }
+    if (this.#over.has(path.id)) return;
     let part = this.#parts.get(path.id);
     if (part === undefined) {
       part = { path, fresh: true, deadlineMs: 0, next: undefined, previous: undefined, link: undefined, toldAs: undefined };
@@ -315,7 +321,8 @@ export class PathJoiner {
   }
 
   #tellClocks(outer: PathRecord, inner: PathRecord): void {
-    if (outer.event !== 'close' || inner.event !== 'close') return;
+    // One that was given up ends before its server has answered.
+    if (outer.event !== 'close' || inner.event !== 'close' || outer.request?.status === undefined || !sameStatus(outer, inner)) return;
     const [a, b] = [this.#span(outer), this.#span(inner)];
     this.offsets.nested(outer.legs.at(-1)!.node, a.firstNs, a.lastNs, inner.legs[0]!.node, b.firstNs, b.lastNs);
   }
@@ -342,7 +349,8 @@ export class PathJoiner {
     const unique =
       this.#only([...outs.open].filter((other) => this.#fits(leaver, other.path, to.path))) === from &&
       this.#only([...ins.open].filter((other) => this.#fits(leaver, from.path, other.path))) === to;
-    if (unique && !this.#fitsToldAlone(leaver, outs, ins, from.path, to.path)) this.#link(leaver, from, to, 'order');
+    if (unique && isSurelyAsked(from.path, to.path) && !this.#fitsToldAlone(leaver, outs, ins, from.path, to.path))
+      this.#link(leaver, from, to, 'order');
   }
 
   /** Parts whose time was up earlier may belong to one of these just as well. */
@@ -367,14 +375,14 @@ export class PathJoiner {
     if (into.of !== 'request') return true;
     const [left, right] = [out.legs.at(-1)!.seq, into.legs[0]!.seq];
     if (left !== undefined && right !== undefined) return left === right;
-    return sameMethod(out, into) && samePath(out, into) && this.#within(leaver, out, into);
+    return sameMethod(out, into) && maySharePath(out, into) && this.#within(leaver, out, into);
   }
 
   /** Does the inner one lie within the outer one, by clocks whose offset is known? */
   #within(leaver: ConnectionView, outer: PathRecord, inner: PathRecord): boolean {
-    const offset = this.offsets.between(leaver.node, leaver.other!.node);
-    if (offset === undefined) return false;
     const [a, b] = [this.#span(outer), this.#span(inner)];
+    const offset = this.offsets.between(leaver.node, leaver.other!.node, a.lastNs);
+    if (offset === undefined) return false;
     const [firstNs, lastNs] = [b.firstNs - offset.ns, b.lastNs - offset.ns];
     return firstNs + offset.errorNs >= a.firstNs && lastNs - offset.errorNs <= a.lastNs;
   }
@@ -383,7 +391,7 @@ export class PathJoiner {
     const { firstNs, lastNs } = this.#span(path);
     const offset = this.offsets.between(leaver.node, leaver.other!.node)?.ns ?? 0;
     const touches = (node: string, shift: number): boolean =>
-      this.#losses.some((loss) => loss.node === node && loss.firstNs - shift <= lastNs && loss.lastNs - shift >= firstNs);
+      this.#losses.some((loss) => loss.node === node && loss.firstNs - shift - LOST_LATE_NS <= lastNs && loss.lastNs - shift >= firstNs);
     return touches(leaver.node, 0) || touches(leaver.other!.node, offset);
   }
 
@@ -485,6 +493,7 @@ export class PathJoiner {
     this.#unindex(part);
     this.#parts.delete(part.path.id);
     this.#done.set(part.path.id, told);
+    this.#over.set(part.path.id, true);
   }
 
   #noteAlone(ends: Ends | undefined, path: PathRecord): void {
@@ -528,15 +537,27 @@ function sameMethod(a: PathRecord, b: PathRecord): boolean {
   return left === undefined || right === undefined || left === right;
 }
 
-function samePath(a: PathRecord, b: PathRecord): boolean {
+/** Where one was not read, it may have been the other. */
+function maySharePath(a: PathRecord, b: PathRecord): boolean {
   const [left, right] = [a.request?.path, b.request?.path];
-  return left !== undefined && right !== undefined && normalisePath(left) === normalisePath(right);
+  return left === undefined || right === undefined || normalisePath(left) === normalisePath(right);
+}
+
+function sameStatus(a: PathRecord, b: PathRecord): boolean {
+  return a.request?.status === b.request?.status;
+}
+
+/** Of two that may be one: was the same read on both sides? What the next proxy answers itself has no part there, and what was mirrored or tried again there has none here. */
+function isSurelyAsked(out: PathRecord, into: PathRecord): boolean {
+  if (out.request?.path === undefined || into.request?.path === undefined) return false;
+  if (MIRRORED.test(into.request.authority ?? '') && !MIRRORED.test(out.request.authority ?? '')) return false;
+  return out.request.status === undefined || into.request.status === undefined || sameStatus(out, into);
 }
 
 /** Does nothing that both know speak against it? */
 function mayBeOne(out: PathRecord, into: PathRecord): boolean {
   const [left, right] = [out.legs.at(-1)?.seq, into.legs[0]?.seq];
-  return left !== undefined && right !== undefined ? left === right : sameMethod(out, into) && samePath(out, into);
+  return left !== undefined && right !== undefined ? left === right : sameMethod(out, into) && maySharePath(out, into);
 }
 
 function outerLeg({ id, roles, node, netns, other, evidence }: ConnectionView): OuterLeg {

@@ -13,6 +13,7 @@ import { NamespaceFlows } from '../../flow/namespace-flows.ts';
 import { D_LAST, D_PACKETS_A, D_PACKETS_B, SLOT_DOUBLES, SLOT_WORDS, W_OTHER_HALF } from '../../flow/slot.ts';
 import { errorText } from '../../net/error-text.ts';
 import type { TimeBase } from '../../net/time.ts';
+import { hasWaitingRequest } from '../../path/namespace-hops.ts';
 import type { FlowRecord } from '../../record/record.ts';
 import { PROBE_LINK_TYPES, type ProbeFrames } from '../../source/probe-frames.ts';
 import type { World } from '../../world/world.ts';
@@ -131,6 +132,8 @@ export class EngineNamespace {
       judged.packets = packets;
       judged.touchedNs = nowNs;
       judged.ended = judged.subject.flow.ended || this.closing;
+      // It was only idle, and goes on.
+      if (judged.told === 'close' && !judged.ended) judged.told = 'open';
     }
   }
 
@@ -200,7 +203,7 @@ export class EngineNamespace {
       return live.subject.ports.hasProxy && touchedNs > Math.min(nowNs - ENDED_NS, sinceNs);
     if (touchedNs > Math.min(nowNs - ACTIVE_NS, sinceNs)) return true;
     if (live.ended) return awaitsPath(live);
-    if (live.standing === 'down' || hasOpenRequest(live)) return true;
+    if (live.standing === 'down' || hasOpenRequest(live) || hasWaitingRequest(live.subject)) return true;
     const { subject } = live;
     if (subject.flow.protocolNumber !== 6) return false;
     // What is carried as bytes stands for whatever may have been sent because of it.
@@ -256,7 +259,7 @@ export class EngineNamespace {
       return this.#judge(slot, live);
     } catch (error) {
       this.#faulty.add(slot);
-      this.#live[slot] = undefined;
+      this.#giveUp(slot);
       this.#faults = { count: this.#faults.count + 1, reason: errorText(error) };
       return undefined;
     }
@@ -301,8 +304,16 @@ export class EngineNamespace {
     for (const { slot } of weight.slice(0, excess)) {
       this.#strike(keep, slot);
       if (this.#live[slot]?.told !== 'close') this.evicted++;
+      this.#giveUp(slot);
     }
     this.#renumber(keep);
+  }
+
+  /** Nothing more will be known of it: a path of it that was told as open has its end. */
+  #giveUp(slot: number): void {
+    const live = this.#live[slot];
+    if (live !== undefined) live.ended = true;
+    this.#live[slot] = undefined;
   }
 
   /** Both halves of a connection go. */

@@ -48,7 +48,7 @@ export interface LiveFlow {
   wanted: boolean;
   /** It is or may be a leg of a request that could not be told apart from others. */
   unsure: boolean;
-  /** A request that was told and takes no part any more went on here, or may have. */
+  /** A request that was told and takes no part any more went on here, or may have; a connection may have. */
   carried: boolean;
   /** The other view of a connection whose requests are told where it comes to a proxy. */
   viewed: boolean;

@@ -31,16 +31,31 @@ const CLOCK_NS = 2_000;
 export class ParentLinks {
   readonly #calls = new Map<string, Waiting[]>();
   readonly #inbound = new Map<string, Inbound>();
+  /** Ids that several bear which came in and are there now. */
+  #several: ReadonlySet<string> = new Set();
+
+  /** Takes all that is there now, told or not: of what came in under one id and lasts, none is the parent for sure. */
+  look(found: readonly FoundPath[]): void {
+    const once = new Set<Hop['exchange']>();
+    const seen = new Set<string>();
+    const several = new Set<string>();
+    for (const { hops } of found)
+      for (const hop of hops) {
+        const key = isInbound(hop) ? keyOf(hop) : undefined;
+        if (key === undefined || once.has(hop.exchange)) continue;
+        once.add(hop.exchange);
+        (seen.has(key) ? several : seen).add(key);
+      }
+    this.#several = several;
+  }
 
   /** The record itself, with its parent where it is known, and the calls whose parent it is. */
   link(path: FoundPath, record: PathRecord, nowNs: number): PathRecord[] {
     const linked: PathRecord[] = [];
     let own = record;
     for (const hop of path.hops) {
-      const id = hop.exchange?.request?.requestId;
-      const subject = hop.readOn === 'up' ? hop.up : hop.down;
-      if (id === undefined || subject === undefined) continue;
-      const key = `${subject.record.node}\n${subject.record.netns}\n${id}`;
+      const key = keyOf(hop);
+      if (key === undefined) continue;
       const startNs = hop.exchange?.requestStartNs ?? 0;
       const endNs = hop.exchange?.responseEndNs ?? Number.POSITIVE_INFINITY;
       if (isInbound(hop)) linked.push(...this.#cameIn(key, { id: record.id, startNs, endNs, atNs: nowNs }));
@@ -64,7 +79,7 @@ export class ParentLinks {
     const known = this.#inbound.get(key);
     // The same request again (a retry): only the times tell which of them a call belongs to, so the newer one counts for what is told from now on.
     this.#inbound.delete(key);
-    const overlaps = known !== undefined && inbound.startNs <= known.endNs + CLOCK_NS;
+    const overlaps = this.#several.has(key) || (known !== undefined && inbound.startNs <= known.endNs + CLOCK_NS);
     this.#inbound.set(key, overlaps ? { ...inbound, id: undefined } : inbound);
     const calls = this.#calls.get(key) ?? [];
     this.#calls.delete(key);
@@ -84,6 +99,12 @@ export class ParentLinks {
     else if (list.length < CALLS_MAX) list.push(call);
     return call.record;
   }
+}
+
+function keyOf(hop: Hop): string | undefined {
+  const id = hop.exchange?.request?.requestId;
+  const subject = hop.readOn === 'up' ? hop.up : hop.down;
+  return id === undefined || subject === undefined ? undefined : `${subject.record.node}\n${subject.record.netns}\n${id}`;
 }
 
 function isWithin({ startNs }: Waiting, inbound: Inbound): boolean {

@@ -41,8 +41,9 @@ interface Told {
 export class PathTeller {
   /** Paths that were told as open and take no part any more, until they end. */
   readonly #standing = new Set<Told>();
-  /** Ids of requests that were told as open. */
+  /** Ids of requests that were told as open; and what was told last of each. */
   readonly #openIds = new WeakMap<Exchange, string>();
+  readonly #open = new WeakMap<Exchange, PathRecord>();
   readonly #parents = new ParentLinks();
   readonly #settleNs: number;
   readonly #write: (record: PathRecord) => void;
@@ -70,6 +71,7 @@ export class PathTeller {
   /** @param all the node is about to be left: everything is told as it stands */
   tell(found: readonly FoundPath[], nowNs: number, all: boolean): void {
     this.#endStanding(nowNs, all);
+    this.#parents.look(found);
     const seconds = secondPasses(found);
     for (const path of found) {
       if (seconds.has(path)) continue;
@@ -91,7 +93,10 @@ export class PathTeller {
       ...(openId === undefined ? {} : { id: openId }),
       ...(second && parent !== undefined ? { parent } : {}),
     };
-    if (event !== 'close' && exchange !== undefined) this.#openIds.set(exchange, record.id);
+    if (event !== 'close' && exchange !== undefined) {
+      this.#openIds.set(exchange, record.id);
+      this.#open.set(exchange, record);
+    }
     for (const leg of path.legs) {
       const owner = this.#owners.get(leg);
       if (owner !== undefined) owner.wanted = true;
@@ -107,6 +112,17 @@ export class PathTeller {
     // The parts of a second pass are the whole's.
     if (!second) this.#settle(path, event, nowNs, record, head);
     for (const changed of this.#parents.link(path, record, nowNs)) this.#write(changed);
+    if (event === 'close') this.#endParts(path, record.id);
+  }
+
+  /** What was told as open of its own, before it was found to be a part of this one, ends with it. */
+  #endParts({ exchange, hops }: FoundPath, parent: string): void {
+    for (const hop of hops) {
+      const part = hop.exchange === undefined || hop.exchange === exchange ? undefined : this.#open.get(hop.exchange);
+      if (part === undefined || part.id === parent) continue;
+      this.#open.delete(hop.exchange!);
+      this.#write({ ...part, event: 'close', parent });
+    }
   }
 
   /** Requests on a leg of which no proxy of its namespace took part were told with this path. */
@@ -132,10 +148,17 @@ export class PathTeller {
       for (const leg of path.legs) {
         const owner = this.#owners.get(leg);
         if (owner === undefined) continue;
-        if (event === 'close') owner.pathTold = true;
-        else if (leg !== path.hops[0]?.up || path.hops[0]?.down === undefined) owner.standing = 'down';
+        if (event === 'close') {
+          owner.pathTold = true;
+          // What was told to be nobody's does not become that of who remains.
+          if (path.hops.length === 0) owner.carried = true;
+        } else if (leg !== path.hops[0]?.up || path.hops[0]?.down === undefined) owner.standing = 'down';
       }
       for (const hop of path.hops) {
+        for (const leg of hop.join?.candidates ?? []) {
+          const mayBe = this.#owners.get(leg);
+          if (mayBe !== undefined) mayBe.carried = true;
+        }
         const owner = hop.up === undefined || hop.join?.evidence === 'ambiguous' ? undefined : this.#owners.get(hop.up);
         if (owner !== undefined && owner.subject !== path.legs[0]) owner.standing = 'up';
       }
@@ -295,6 +318,7 @@ export class PathTeller {
         this.#standing.delete(told);
         if (all && !over) continue;
         this.#write(requestEnd(found, record));
+        this.#endParts(found, record.id);
         continue;
       }
       if (head === undefined || (!head.ended && !all)) continue;
