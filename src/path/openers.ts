@@ -4,7 +4,7 @@
  */
 import type { Subject } from '../annotate/subject.ts';
 import type { Hop } from './hop.ts';
-import { leftBefore, mayCarry } from './tcp-hops.ts';
+import { mayCarry } from './tcp-hops.ts';
 import { mayLeadTo } from './upstreams.ts';
 
 const CLOCK_NS = 2_000;
@@ -68,7 +68,6 @@ export function joinOpened(
     if (there.length !== 1) continue;
     const i = there[0]!;
     const hop = result[i]!;
-    if (hop.of === 'connection' && leftBefore(hop.down!, up)) continue;
     if (hop.up !== undefined || (hop.of === 'request' && mayHaveServedAnother(up, hop, result))) continue;
     const list = claimed.get(i) ?? [];
     list.push(up);

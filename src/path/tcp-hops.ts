@@ -1,7 +1,7 @@
 /**
  * Joins connections that a proxy carries as bytes: each connection that came in with the one that was opened for it.
  *
- * What must hold: the upstream connection became ready after the downstream one was opened (a pool gives it to the one that waits longest, whoever it was opened for; or to one that comes later, when nobody waited any more), goes where the configuration allows, and every byte that the client got came over it. TLS that is
+ * What must hold: the upstream connection became ready after the downstream one was opened (a pool gives it to the one that waits longest, whoever it was opened for, and closes it when nobody does: Envoy source/common/tcp_proxy/upstream.cc, CancelPolicy::CloseExcess), goes where the configuration allows, and every byte that the client got came over it. TLS that is
  * passed through shows the same ClientHello on both sides.
  */
 import type { Subject } from '../annotate/subject.ts';
@@ -65,14 +65,14 @@ function sameRequests(down: ConnectionTracker | undefined, up: ConnectionTracker
   );
 }
 
-/** Could `up` have been opened for `down`? @param waited it may have been ready before, and free */
-export function mayCarry(down: Subject, up: Subject, routed: RoutedDecision | undefined, waited = false): boolean {
+/** Could `up` have been opened for `down`? */
+export function mayCarry(down: Subject, up: Subject, routed: RoutedDecision | undefined): boolean {
   if (
     down === up ||
     !mayLeadTo(routed, up, down.tracker?.protocol === 'tls' && down.connection?.tls !== 'mutual' && down.connection?.tls !== 'tls')
   )
     return false;
-  if (!waited && !down.flow.midstream && !up.flow.midstream && readyNs(up) + CLOCK_NS < down.flow.firstNs) return false;
+  if (!down.flow.midstream && !up.flow.midstream && readyNs(up) + CLOCK_NS < down.flow.firstNs) return false;
   if (up.flow.firstNs > lastsUntilNs(down) + CLOCK_NS || down.flow.firstNs > lastsUntilNs(up) + CLOCK_NS) return false;
   if (down.flow.midstream !== up.flow.midstream && up.flow.midstream) return false;
   const hello = down.tracker?.tls?.clientHello;
@@ -92,11 +92,6 @@ export function mayCarry(down: Subject, up: Subject, routed: RoutedDecision | un
   return up.tracker?.tls !== undefined || went[0] <= came[0];
 }
 
-/** Had `down` gone when `up` was ready? Then Envoy keeps that for whoever comes next. Source: Envoy source/common/conn_pool/conn_pool_base.cc, onUpstreamReady(). */
-export function leftBefore(down: Subject, up: Subject): boolean {
-  return down.flow.ended && up.record.tcp?.handshakeMs !== undefined && down.flow.lastNs <= readyNs(up) + CLOCK_NS;
-}
-
 /** Connections that came in on `downstreams`, carried as bytes over `upstreams` (those that no request was found to use). */
 export function joinConnections(
   direction: 'inbound' | 'outbound',
@@ -104,12 +99,11 @@ export function joinConnections(
   upstreams: readonly Subject[],
   fitsToo: (down: Subject, up: Subject) => boolean,
 ): Hop[] {
-  const waited = upstreams.map((up) => !downstreams.some((down) => down.flow.firstNs <= readyNs(up) + CLOCK_NS && !leftBefore(down, up)));
   const items = downstreams.map((down) => {
     const routed = down.connection === undefined ? undefined : decideTcp(down.connection);
     const fits: number[] = [];
     upstreams.forEach((up, i) => {
-      if (mayCarry(down, up, routed, waited[i]) && fitsToo(down, up)) fits.push(i);
+      if (mayCarry(down, up, routed) && fitsToo(down, up)) fits.push(i);
     });
     // A TCP proxy says nothing by itself: what the client got came from an upstream.
     const mustBePlaced = down.flow.payloadToSource && down.connection?.network === 'tcp' && !down.flow.midstream && fits.length > 0;

@@ -11,44 +11,6 @@ const POD = '10.0.0.10';
 const PEER = '10.0.0.20';
 const SERVER = '10.0.0.30';
 
-test('a connection whose opener had left before it was ready waits in the pool, and carries the next that comes', () => {
-  const dump = JSON.stringify(
-    makeDump({
-      listeners: [
-        {
-          ...listener('virtualInbound', '0.0.0.0:15006', { filter_chains: [{ filters: [tcpProxy('inbound|9000||')] }] }),
-          traffic_direction: 'INBOUND',
-        },
-      ],
-      clusters: [{ name: 'inbound|9000||', type: 'ORIGINAL_DST' }],
-    }),
-  );
-  const pod = new MadeNamespace('default/shop', POD).file('iptables-save', sidecarRules()).file('config_dump', dump);
-  const talk = (bytes: number, seconds: number): Talk => [['C', 'ask'], 0.1, ['S', 'x'.repeat(bytes)], seconds, '.C', '.S'];
-  // Who scanned the port was gone at once.
-  pod.tcp({ at: 1, from: `${PEER}:40000`, to: `${POD}:9000`, incoming: true, isn: 1000, talk: ['!C'] });
-  pod.tcp({ at: 1.00012, from: '127.0.0.6:50000', to: `${POD}:9000`, on: 'lo', isn: 11_000, talk: [4, ...talk(10, 3)] });
-  // It goes on on the one that waits …
-  pod.tcp({ at: 5, from: `${PEER}:40001`, to: `${POD}:9000`, incoming: true, isn: 2000, talk: talk(10, 3) });
-  // … the next needs one of its own, and is gone before the answer comes.
-  pod.tcp({ at: 5.01, from: `${PEER}:40002`, to: `${POD}:9000`, incoming: true, isn: 3000, talk: [['C', 'ask'], 0.05, '!C'] });
-  pod.tcp({
-    at: 5.0101,
-    from: '127.0.0.6:50002',
-    to: `${POD}:9000`,
-    on: 'lo',
-    isn: 13_000,
-    talk: [['C', 'ask'], 0.04, ['S', 'x'.repeat(10)], 0.2, '!C'],
-  });
-  const recording = makeRecording([pod]);
-  for (const paths of [told(recordsOf(recording), 'any'), told(watch(recording, { linger: 20 }), 'any')])
-    assert.deepEqual(
-      paths.filter((path) => path.startsWith('40001 > 50002')),
-      [],
-      paths.join(', '),
-    );
-});
-
 test('what two were there for when it was opened, is not the other one for sure because one of them was told and left', () => {
   const dump = JSON.stringify(
     makeDump({
