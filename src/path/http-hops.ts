@@ -129,7 +129,16 @@ export function joinOutbound(
       proven,
     };
   });
-  const own = (place: number) => !mayServeOthers(upstreams[places[place]!.connection]!);
+  const serves = new Map<number, boolean>();
+  const own = (place: number) => {
+    const { connection } = places[place]!;
+    let others = serves.get(connection);
+    if (others === undefined) {
+      others = mayServeOthers(upstreams[connection]!);
+      serves.set(connection, others);
+    }
+    return !others;
+  };
   return assign(items, places, own).map(({ item, place, mayLie, join }): Hop => {
     const up = upstreams[(place ?? mayLie?.[0])?.connection ?? -1];
     return {

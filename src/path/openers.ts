@@ -61,12 +61,9 @@ export function joinOpened(
   const claimed = new Map<number, Subject[]>();
   for (const up of orphans) {
     if (up.flow.midstream || standing.some((down) => mayCarry(down, up, undefined) && fitsToo(down, up))) continue;
-    const there: number[] = [];
-    result.forEach((hop, i) => {
-      if (wasThere(hop, up) && (hop.down === undefined || fitsToo(hop.down, up))) there.push(i);
-    });
-    if (there.length !== 1) continue;
-    const i = there[0]!;
+    const isThere = (hop: Hop) => wasThere(hop, up) && (hop.down === undefined || fitsToo(hop.down, up));
+    const i = result.findIndex(isThere);
+    if (i === -1 || result.some((hop, other) => other > i && isThere(hop))) continue;
     const hop = result[i]!;
     if (hop.up !== undefined || (hop.of === 'request' && mayHaveServedAnother(up, hop, result))) continue;
     const list = claimed.get(i) ?? [];

@@ -92,6 +92,9 @@ export function mayCarry(down: Subject, up: Subject, routed: RoutedDecision | un
   return up.tracker?.tls !== undefined || went[0] <= came[0];
 }
 
+/** Pairs that are compared in one look. Whoever opens more connections at once than that is told as one of many. */
+const PAIRS_MAX = 1_000_000;
+
 /** Connections that came in on `downstreams`, carried as bytes over `upstreams` (those that no request was found to use). */
 export function joinConnections(
   direction: 'inbound' | 'outbound',
@@ -99,6 +102,15 @@ export function joinConnections(
   upstreams: readonly Subject[],
   fitsToo: (down: Subject, up: Subject) => boolean,
 ): Hop[] {
+  if (downstreams.length * upstreams.length > PAIRS_MAX) {
+    const join = {
+      by: 'order',
+      evidence: 'ambiguous',
+      candidates: upstreams.slice(0, CANDIDATES_MAX),
+      reason: 'several-upstreams',
+    } as const;
+    return downstreams.map((down) => ({ of: 'connection', direction, down, join }));
+  }
   const items = downstreams.map((down) => {
     const routed = down.connection === undefined ? undefined : decideTcp(down.connection);
     const fits: number[] = [];

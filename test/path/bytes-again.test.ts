@@ -1,4 +1,4 @@
-/** Connections that are used again, or whose ports are. */
+/** Connections that are carried as bytes: those that are told one after the other, ports that are used again, and very many at once. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { watch } from '../daemon/engine/watched-recording.ts';
@@ -56,4 +56,16 @@ test('a port that is used again: both views of the handshake are surer than the 
     );
     assert.deepEqual([...new Set(grades)].sort(), ['01.0 ', '03.0 observed'], grades.join(', '));
   }
+});
+
+test('more connections at once than can be compared: each is one of many', () => {
+  const pod = new MadeNamespace('default/shop', POD).file('iptables-save', sidecarRules());
+  const talk: Talk = [['C', 'ask'], 0.1, ['S', 'answer']];
+  for (let i = 0; i < 1001; i++) {
+    pod.tcp({ at: 1 + i / 1e5, from: `${PEER}:${20_000 + i}`, to: `${POD}:9000`, incoming: true, isn: 2000 + i * 1000, talk });
+    pod.tcp({ at: 1.001 + i / 1e5, from: `127.0.0.6:${20_000 + i}`, to: `${POD}:9000`, on: 'lo', isn: 12_000 + i * 1000, talk });
+  }
+  const joins = recordsOf(makeRecording([pod])).flatMap((record) => (record.type === 'path' ? record.joins : []));
+  assert.ok(joins.length >= 1001);
+  assert.ok(joins.every(({ evidence, candidates }) => evidence === 'ambiguous' && candidates!.length <= 256));
 });
