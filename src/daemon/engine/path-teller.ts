@@ -41,8 +41,7 @@ interface Told {
 export class PathTeller {
   /** Paths that were told as open and take no part any more, until they end. */
   readonly #standing = new Set<Told>();
-  /** Ids of requests that were told as open; and what was told last of each. */
-  readonly #openIds = new WeakMap<Exchange, string>();
+  /** What was told last of requests that were told as open. */
   readonly #open = new WeakMap<Exchange, PathRecord>();
   readonly #parents = new ParentLinks();
   readonly #settleNs: number;
@@ -77,26 +76,24 @@ export class PathTeller {
       if (seconds.has(path)) continue;
       const event = path.record.of === 'request' ? this.#requestEvent(path, nowNs, all) : this.#connectionEvent(path, nowNs, all);
       if (event === undefined) continue;
-      for (const [second, whole] of seconds) if (whole === path) this.#tellOne(second, event, nowNs, true);
-      this.#tellOne(path, event, nowNs, false);
+      for (const [second, whole] of seconds) if (whole === path) this.#tellOne(second, event, nowNs, whole);
+      this.#tellOne(path, event, nowNs);
     }
     this.#parents.expire(nowNs);
   }
 
-  #tellOne(path: FoundPath, event: PathRecord['event'], nowNs: number, second: boolean): void {
+  /** @param whole what the path is the second pass of */
+  #tellOne(path: FoundPath, event: PathRecord['event'], nowNs: number, whole?: FoundPath): void {
     const { exchange } = path;
-    const openId = exchange === undefined ? undefined : this.#openIds.get(exchange);
-    const { parent, ...rest } = this.#withOpenJoin(path);
+    const openId = this.#openIdOf(path);
+    const { parent: _parent, ...rest } = this.#withOpenJoin(path);
     const record: PathRecord = {
       ...rest,
       event,
       ...(openId === undefined ? {} : { id: openId }),
-      ...(second && parent !== undefined ? { parent } : {}),
+      ...(whole === undefined ? {} : { parent: this.#openIdOf(whole) ?? whole.record.id }),
     };
-    if (event !== 'close' && exchange !== undefined) {
-      this.#openIds.set(exchange, record.id);
-      this.#open.set(exchange, record);
-    }
+    if (event !== 'close' && exchange !== undefined) this.#open.set(exchange, record);
     for (const leg of path.legs) {
       const owner = this.#owners.get(leg);
       if (owner !== undefined) owner.wanted = true;
@@ -110,9 +107,15 @@ export class PathTeller {
       if (owner !== undefined && hop.routed !== undefined) owner.firstDecision ??= hop.routed.decision;
     }
     // The parts of a second pass are the whole's.
-    if (!second) this.#settle(path, event, nowNs, record, head);
+    if (whole === undefined) this.#settle(path, event, nowNs, record, head);
     for (const changed of this.#parents.link(path, record, nowNs)) this.#write(changed);
-    if (event === 'close') this.#endParts(path, record.id);
+    if (event !== 'close') return;
+    if (whole === undefined) this.#endParts(path, record.id);
+    if (exchange !== undefined && exchange !== whole?.exchange) this.#open.delete(exchange);
+  }
+
+  #openIdOf({ exchange }: FoundPath): string | undefined {
+    return exchange === undefined ? undefined : this.#open.get(exchange)?.id;
   }
 
   /** What was told as open of its own, before it was found to be a part of this one, ends with it. */
@@ -155,10 +158,7 @@ export class PathTeller {
         } else if (leg !== path.hops[0]?.up || path.hops[0]?.down === undefined) owner.standing = 'down';
       }
       for (const hop of path.hops) {
-        for (const leg of hop.join?.candidates ?? []) {
-          const mayBe = this.#owners.get(leg);
-          if (mayBe !== undefined) mayBe.carried = true;
-        }
+        for (const leg of hop.join?.candidates ?? []) this.#note(leg, 'carried');
         const owner = hop.up === undefined || hop.join?.evidence === 'ambiguous' ? undefined : this.#owners.get(hop.up);
         if (owner !== undefined && owner.subject !== path.legs[0]) owner.standing = 'up';
       }
@@ -174,17 +174,14 @@ export class PathTeller {
     }
     for (const { exchange, join, place, mayLie, readOn, down, up } of path.hops) {
       if (exchange !== undefined) exchange.told = true;
-      for (const leg of [up, ...(join?.candidates ?? [])]) {
-        const owner = leg === undefined || readOn === undefined ? undefined : this.#owners.get(leg);
-        if (owner !== undefined) owner.carried = true;
-      }
+      if (readOn !== undefined) for (const leg of [up, ...(join?.candidates ?? [])]) this.#note(leg, 'carried');
       // What may lie in the same place as another goes on to compete for it.
       const sure = join === undefined || (join.evidence !== 'ambiguous' && mayLie === undefined);
       if (exchange !== undefined && (sure || lasts)) settleSide(exchange, 'came', readOn === 'down' ? down : up);
       // … and what came in and is one of these is told with it.
       if (readOn === 'up') for (const one of mayLie ?? []) if (one.exchange !== undefined) one.exchange.told = true;
       if (!sure) {
-        for (const leg of [down, up, ...(join.candidates ?? [])]) this.#noteUnsure(leg);
+        for (const leg of [down, up, ...(join.candidates ?? [])]) this.#note(leg, 'unsure');
         if (down === undefined) this.#noteOpen(join.candidates ?? [], up);
       }
       if (place === undefined || join === undefined || !sure) continue;
@@ -197,9 +194,9 @@ export class PathTeller {
     if (event !== 'close') this.#standing.add({ found: path, record, head });
   }
 
-  #noteUnsure(leg: Subject | undefined): void {
+  #note(leg: Subject | undefined, what: 'unsure' | 'carried'): void {
     const owner = leg === undefined ? undefined : this.#owners.get(leg);
-    if (owner !== undefined) owner.unsure = true;
+    if (owner !== undefined) owner[what] = true;
   }
 
   /** It came in on one of these connections, and went on on `up`. */
@@ -229,7 +226,7 @@ export class PathTeller {
     if (over) return nowNs - lastNs >= this.#settleNs && !awaits && !this.#awaitsDeparture(path, nowNs - lastNs) ? 'close' : undefined;
     if (awaits) return undefined;
     const age = nowNs - startOf(path);
-    const told = this.#openIds.has(exchange);
+    const told = this.#open.has(exchange);
     if (age >= STANDING_REQUEST_NS || (age >= LONG_REQUEST_NS && !told)) return told ? 'update' : 'open';
     return undefined;
   }

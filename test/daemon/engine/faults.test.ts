@@ -5,23 +5,12 @@ import { Engine } from '../../../src/daemon/engine/engine.ts';
 import { KubeNames } from '../../../src/kube/names.ts';
 import type { AnyRecord } from '../../../src/record/record.ts';
 import { LiveWorld } from '../../../src/world/live.ts';
-import { type Bytes, ETHERTYPE, ipv4, PROTOCOL, sll2, tcp } from '../../decode/frames.ts';
+import { ETHERTYPE, ipv4, PROTOCOL, sll2, tcp } from '../../decode/frames.ts';
+import { probeFrame } from './probe-frame.ts';
 
 const BASE = { epochSeconds: 1_700_000_000 };
 const SYN = 0x02;
 const RST = 0x14;
-
-function probeFrame(atNs: number, bytes: Bytes): Uint8Array {
-  const frame = Uint8Array.from(bytes);
-  const payload = new Uint8Array(16 + frame.length);
-  const view = new DataView(payload.buffer);
-  view.setUint32(0, BASE.epochSeconds + Math.floor(atNs / 1e9), true);
-  view.setUint32(4, atNs % 1e9, true);
-  view.setUint32(8, frame.length, true);
-  view.setUint32(12, frame.length, true);
-  payload.set(frame, 16);
-  return payload;
-}
 
 /** A connection that is refused. */
 function refused(atNs: number, to: string, port: number): Uint8Array[] {
@@ -32,7 +21,10 @@ function refused(atNs: number, to: string, port: number): Uint8Array[] {
       2,
       flags === SYN ? 4 : 0,
     );
-  return [probeFrame(atNs, packet('10.0.0.1', to, port, 80, SYN)), probeFrame(atNs + 1000, packet(to, '10.0.0.1', 80, port, RST))];
+  return [
+    probeFrame(BASE.epochSeconds, atNs, packet('10.0.0.1', to, port, 80, SYN)),
+    probeFrame(BASE.epochSeconds, atNs + 1000, packet(to, '10.0.0.1', 80, port, RST)),
+  ];
 }
 
 function run(names: KubeNames): AnyRecord[] {

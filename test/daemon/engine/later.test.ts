@@ -5,10 +5,11 @@ import { Engine } from '../../../src/daemon/engine/engine.ts';
 import { KubeNames } from '../../../src/kube/names.ts';
 import type { AnyRecord } from '../../../src/record/record.ts';
 import { LiveWorld } from '../../../src/world/live.ts';
-import { type Bytes, ETHERTYPE, ipv4, PROTOCOL, sll2, tcp } from '../../decode/frames.ts';
+import { ETHERTYPE, ipv4, PROTOCOL, sll2, tcp } from '../../decode/frames.ts';
 import { MadeNamespace, makeRecording, sidecarRules, type Talk } from '../../findings/made-recording.ts';
 import { recordsOf } from '../../findings/replayed.ts';
 import { GATEWAY, POD, VIP } from '../../path/http2-talk.ts';
+import { probeFrame } from './probe-frame.ts';
 import { watch } from './watched-recording.ts';
 
 const redirected = { on: 'lo', redirected: '127.0.0.1:15001' } as const;
@@ -66,18 +67,6 @@ test('what was idle so long that its end was told, and goes on, is told again', 
 });
 
 const BASE = { epochSeconds: 1_700_000_000 };
-function probeFrame(atNs: number, bytes: Bytes): Uint8Array {
-  const frame = Uint8Array.from(bytes);
-  const payload = new Uint8Array(16 + frame.length);
-  const view = new DataView(payload.buffer);
-  view.setUint32(0, BASE.epochSeconds + Math.floor(atNs / 1e9), true);
-  view.setUint32(4, atNs % 1e9, true);
-  view.setUint32(8, frame.length, true);
-  view.setUint32(12, frame.length, true);
-  payload.set(frame, 16);
-  return payload;
-}
-
 test('a connection that is given up for want of room has an end, and its path', () => {
   const records: AnyRecord[] = [];
   const engine = new Engine({ node: 'n', redact: true, base: BASE, seed: 1, flowsMax: 64 }, (record) =>
@@ -88,6 +77,7 @@ test('a connection that is given up for want of room has an end, and its path', 
     const [src, dst, from, to] = out ? ['10.0.0.1', '10.0.0.2', port, 80] : ['10.0.0.2', '10.0.0.1', 80, port];
     namespace.observeProbeFrames(
       probeFrame(
+        BASE.epochSeconds,
         atNs,
         sll2(
           ETHERTYPE.ipv4,
@@ -125,28 +115,26 @@ test('a connection that is given up for want of room has an end, and its path', 
   assert.deepEqual(events, ['open', 'close']);
 });
 
-test('a connection that was told and lasts may be the one for which another was opened', () => {
-  const pod = new MadeNamespace('default/client', POD).file('iptables-save', sidecarRules());
-  pod.tcp({ ...redirected, at: 1, from: `${POD}:40000`, to: `${VIP}:9000`, isn: 1000, talk: [110, ['C', 'x'], '.C', '.S'] });
-  const refused: Talk = [
-    ['C', 'GET /x HTTP/1.1\r\nhost: shop\r\n\r\n'],
-    0.1,
-    ['S', 'HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n'],
-  ];
-  pod.tcp({ ...redirected, at: 90, from: `${POD}:40001`, to: `${VIP}:80`, isn: 2000, talk: refused });
-  pod.tcp({ at: 90.01, from: `${POD}:50000`, to: `${GATEWAY}:8080`, isn: 3000, begins: 'refused' });
-  const recording = makeRecording([pod]);
-  const claimed = (records: readonly AnyRecord[]) =>
-    records.flatMap((record) =>
-      record.type === 'path' && record.of === 'request' ? record.joins.filter(({ evidence }) => evidence !== 'ambiguous') : [],
-    );
-  assert.deepEqual(claimed(recordsOf(recording)), []);
-  assert.deepEqual(claimed(watch(recording, { linger: 8 })), []);
-});
-
 const get = (path: string, id = '') =>
   `GET ${path} HTTP/1.1\r\nhost: shop\r\n${id === '' ? '' : `x-forwarded-proto: http\r\nx-request-id: ${id}\r\n`}\r\n`;
 const REFUSED = 'HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n';
+
+/** What is said for sure of requests. */
+const claimed = (records: readonly AnyRecord[]) =>
+  records.flatMap((record) =>
+    record.type === 'path' && record.of === 'request' ? record.joins.filter(({ evidence }) => evidence !== 'ambiguous') : [],
+  );
+
+test('a connection that was told and lasts may be the one for which another was opened', () => {
+  const pod = new MadeNamespace('default/client', POD).file('iptables-save', sidecarRules());
+  pod.tcp({ ...redirected, at: 1, from: `${POD}:40000`, to: `${VIP}:9000`, isn: 1000, talk: [110, ['C', 'x'], '.C', '.S'] });
+  const refused: Talk = [['C', get('/x')], 0.1, ['S', REFUSED]];
+  pod.tcp({ ...redirected, at: 90, from: `${POD}:40001`, to: `${VIP}:80`, isn: 2000, talk: refused });
+  pod.tcp({ at: 90.01, from: `${POD}:50000`, to: `${GATEWAY}:8080`, isn: 3000, begins: 'refused' });
+  const recording = makeRecording([pod]);
+  assert.deepEqual(claimed(recordsOf(recording)), []);
+  assert.deepEqual(claimed(watch(recording, { linger: 8 })), []);
+});
 
 for (const at of [4, 70])
   test(`a request that still waits may be the one for which a connection was opened ${at} s later`, () => {
@@ -155,10 +143,6 @@ for (const at of [4, 70])
     pod.tcp({ ...redirected, at: at + 1, from: `${POD}:40001`, to: `${VIP}:80`, isn: 2000, talk: [['C', get('/x')], 0.1, ['S', REFUSED]] });
     pod.tcp({ at: at + 1.01, from: `${POD}:50000`, to: `${GATEWAY}:8080`, isn: 3000, begins: 'refused' });
     const recording = makeRecording([pod]);
-    const claimed = (records: readonly AnyRecord[]) =>
-      records.flatMap((record) =>
-        record.type === 'path' && record.of === 'request' ? record.joins.filter(({ evidence }) => evidence !== 'ambiguous') : [],
-      );
     assert.deepEqual(claimed(recordsOf(recording)), []);
     assert.deepEqual(claimed(watch(recording, { linger: 8 })), []);
   });
@@ -200,3 +184,22 @@ test('each path that was told as open has an end, also when it was found to be a
     [...open.values()].join('; '),
   );
 });
+
+for (const goesOn of [true, false])
+  test(`a pod that calls itself, and ${goesOn ? 'its application' : 'its proxy'} takes its time: each path that ends does so once, as the part of one that was told`, () => {
+    const made = new MadeNamespace('default/shop', POD).file('iptables-save', sidecarRules());
+    const talk = (seconds: number): Talk => [
+      ['C', get('/me', 'a')],
+      seconds,
+      ['S', 'HTTP/1.1 200 OK\r\nx-envoy-upstream-service-time: 3\r\ncontent-length: 0\r\n\r\n'],
+    ];
+    made.tcp({ ...redirected, at: 1, from: `${POD}:40000`, to: `${VIP}:80`, isn: 1000, talk: talk(20.2) });
+    const own = { on: 'lo', redirected: '127.0.0.1:15006' } as const;
+    made.tcp({ ...own, at: 1.01, from: `${POD}:50000`, to: `${POD}:80`, isn: 2000, talk: talk(20.1) });
+    if (goesOn) made.tcp({ at: 1.02, from: '127.0.0.6:60000', to: `${POD}:80`, on: 'lo', isn: 3000, talk: talk(20) });
+    const paths = watch(makeRecording([made]), { linger: 8 }).flatMap((record) => (record.type === 'path' ? [record] : []));
+    const ended = paths.filter(({ event }) => event === 'close');
+    assert.ok(ended.some(({ parent }) => parent !== undefined));
+    assert.equal(new Set(ended.map(({ id }) => id)).size, ended.length);
+    for (const { parent } of ended) assert.ok(parent === undefined || ended.some(({ id }) => id === parent), `${parent} was told`);
+  });

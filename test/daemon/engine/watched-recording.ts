@@ -11,24 +11,13 @@ import { MergedSource } from '../../../src/source/merge.ts';
 import { expandRecording } from '../../../src/source/recording.ts';
 import { SourceBase } from '../../../src/source/source-base.ts';
 import { ConfigRoom, RecordedWorld, snapshotFile } from '../../../src/world/build.ts';
+import { probeFrame } from './probe-frame.ts';
 
 /** A frame as the probe sends it. */
 interface Frame {
   readonly timeNs: number;
   readonly namespace: number;
   readonly payload: Uint8Array;
-}
-
-function probeFrame(epochSeconds: number, timeNs: number, wireLength: number, bytes: Uint8Array): Uint8Array {
-  const payload = new Uint8Array(16 + bytes.length);
-  const view = new DataView(payload.buffer);
-  const seconds = Math.floor(timeNs / 1e9);
-  view.setUint32(0, epochSeconds + seconds, true);
-  view.setUint32(4, timeNs - seconds * 1e9, true);
-  view.setUint32(8, bytes.length, true);
-  view.setUint32(12, wireLength, true);
-  payload.set(bytes, 16);
-  return payload;
 }
 
 /** The records that the engine gives of a recording whose captures have link type LINUX_SLL2; `end` false: the connections go on when it is over. `told` hears of each when it is told. */
@@ -88,7 +77,7 @@ export function watch(
           frames.push({
             timeNs: batch.timeNs[i]!,
             namespace,
-            payload: probeFrame(base.epochSeconds, batch.timeNs[i]!, batch.wireLength[i]!, bytes),
+            payload: probeFrame(base.epochSeconds, batch.timeNs[i]!, bytes, batch.wireLength[i]!),
           });
         }
       source?.close();
