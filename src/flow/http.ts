@@ -80,6 +80,11 @@ export class Exchange {
     this.streamId = streamId;
   }
 
+  /** Last byte of the response, or of the request where there is none; 0 where neither was seen. */
+  get lastNs(): number {
+    return this.responseEndNs ?? this.requestEndNs ?? 0;
+  }
+
   /** Request and response were seen from first byte to last. */
   get complete(): boolean {
     return this.requestDone && this.responseDone && this.request !== undefined && this.response !== undefined;
@@ -111,12 +116,9 @@ export class ExchangeLog {
    * @param settleNs told ones that ended before this are settled, sure or not
    */
   forget(beforeNs: number, settleNs: number): void {
-    for (const exchange of this.kept)
-      if (exchange.told && exchange.done && (exchange.responseEndNs ?? exchange.requestEndNs ?? 0) < settleNs) exchange.settled = true;
+    for (const exchange of this.kept) if (exchange.told && exchange.done && exchange.lastNs < settleNs) exchange.settled = true;
     const stays = (exchange: Exchange) =>
-      exchange.index === 0 ||
-      !exchange.done ||
-      (exchange.responseEndNs ?? exchange.requestEndNs ?? 0) >= (exchange.settled ? beforeNs : beforeNs - UNTOLD_NS);
+      exchange.index === 0 || !exchange.done || exchange.lastNs >= (exchange.settled ? beforeNs : beforeNs - UNTOLD_NS);
     if (!this.kept.every(stays)) this.kept = this.kept.filter(stays);
   }
 

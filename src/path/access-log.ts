@@ -12,6 +12,7 @@ import type { Exchange } from '../flow/http.ts';
 import { formatEndpoint } from '../net/address.ts';
 import { originalPath, sameRequestId } from './fit.ts';
 import type { Hop } from './hop.ts';
+import { push } from './multi-map.ts';
 import type { Place } from './place.ts';
 import { normalisePath } from './request-path.ts';
 
@@ -21,16 +22,16 @@ const LATE_MS = 20;
 
 const keyOf = (from: LoggedEnd, to: LoggedEnd) => `${formatEndpoint(from.ip, from.port)} ${formatEndpoint(to.ip, to.port)}`;
 
-function push<V>(map: Map<string, V[]>, key: string, value: V): void {
-  const list = map.get(key);
-  if (list === undefined) map.set(key, [value]);
-  else list.push(value);
-}
-
 /** The connection as an entry may name it. */
 function keysOf(subject: Subject): Set<string> {
   const { source, destination, translated } = subject.translation;
   return new Set([keyOf(source, destination), ...(translated === undefined ? [] : [keyOf(translated.source, destination)])]);
+}
+
+interface Found {
+  readonly entry: AccessLogEntry;
+  /** Of several that name the same connections none is known to be the request's own. */
+  readonly only: boolean;
 }
 
 class Log {
@@ -71,7 +72,7 @@ class Log {
   }
 
   /** The entry of a hop, where exactly one fits, or all that fit name the same other connection. */
-  find(hop: Hop): { readonly entry: AccessLogEntry; readonly only: boolean } | undefined {
+  find(hop: Hop): Found | undefined {
     const read = hop.of === 'connection' || hop.readOn === 'down' ? hop.down : hop.up;
     if (read === undefined || (hop.of === 'request' && hop.exchange === undefined)) return undefined;
     const index = hop.of === 'request' && hop.readOn === 'up' ? this.#byUp : this.#byDown;
@@ -82,7 +83,6 @@ class Log {
     const [first] = fitting;
     if (first === undefined || !fitting.every((entry) => sameConnections(entry, first))) return undefined;
     if (hop.of === 'request') this.#used.add(first);
-    // Of several that name the same connections none is known to be the request's own.
     return { entry: first, only: all.length === 1 };
   }
 }
@@ -149,19 +149,20 @@ export function joinByAccessLog(hops: readonly Hop[], subjects: readonly Subject
   const rank = (hop: Hop) => (hop.of === 'connection' ? 2 : hop.direction === 'inbound' && hop.readOn === 'down' ? 1 : 0);
   for (const hop of [...hops].sort((a, b) => rank(a) - rank(b) || startOf(a) - startOf(b))) {
     const found = log.find(hop);
-    if (found !== undefined) joined.set(hop, withEntry(hop, found.entry, found.only, log));
+    if (found !== undefined) joined.set(hop, withEntry(hop, found, log));
   }
   const all = hops.map((hop) => joined.get(hop) ?? hop);
   return withoutRepeated(all, new Set(joined.values()));
 }
 
-function withEntry(hop: Hop, entry: AccessLogEntry, only: boolean, log: Log): Hop {
+function withEntry(hop: Hop, found: Found, log: Log): Hop {
+  const { entry } = found;
   if (hop.of === 'request' && hop.readOn === 'up') {
     const down = log.downOf(entry);
-    return down === undefined ? withoutOther(hop, 'down', entry) : withDown(hop, down, entry, only);
+    return down === undefined ? withoutOther(hop, 'down', entry) : withDown(hop, down, found);
   }
   const up = log.upOf(entry);
-  if (up !== undefined) return withUp(hop, up, entry, only);
+  if (up !== undefined) return withUp(hop, up, found);
   // Of an attempt that failed Envoy may tell where to, but not from where: then nothing contradicts what was derived.
   const open =
     entry.upstream === undefined || entry.upstreamLocal === undefined || (entry.upstream !== 'none' && entry.upstreamLocal === 'none');
@@ -170,13 +171,13 @@ function withEntry(hop: Hop, entry: AccessLogEntry, only: boolean, log: Log): Ho
 
 const proven = { by: 'access-log', evidence: 'observed' } as const;
 
-function withUp(hop: Hop, up: Subject, entry: AccessLogEntry, only: boolean): Hop {
+function withUp(hop: Hop, up: Subject, found: Found): Hop {
   const { place: _place, mayLie: _mayLie, ...rest } = hop;
-  return { ...rest, ...(hop.up === up ? lying(hop, entry, only) : {}), up, join: proven, logged: entry };
+  return { ...rest, ...(hop.up === up ? lying(hop, found) : {}), up, join: proven, logged: found.entry };
 }
 
 /** Where a request lies on the connection that the log names, too: of several places that with its id. */
-function lying({ place, mayLie }: Hop, { requestId }: AccessLogEntry, only: boolean): Pick<Hop, 'place' | 'mayLie'> {
+function lying({ place, mayLie }: Hop, { entry: { requestId }, only }: Found): Pick<Hop, 'place' | 'mayLie'> {
   const idOf = ({ exchange }: Place) => exchange?.request?.requestId;
   const isNamed = (one: Place) => requestId !== undefined && idOf(one) !== undefined && sameRequestId(idOf(one)!, requestId);
   if (place !== undefined) return only && requestId !== undefined && idOf(place) !== undefined && !isNamed(place) ? {} : { place };
@@ -185,15 +186,13 @@ function lying({ place, mayLie }: Hop, { requestId }: AccessLogEntry, only: bool
   return named.length === 1 ? { place: named[0]! } : { mayLie };
 }
 
-function withDown(hop: Hop, down: Subject, entry: AccessLogEntry, only: boolean): Hop {
-  if (hop.down === down) {
-    const { place: _place, mayLie: _mayLie, ...rest } = hop;
-    return { ...rest, ...lying(hop, entry, only), join: proven, logged: entry };
-  }
-  const { place: _place, mayLie: _mayLie, routed: _routed, ...rest } = hop;
+function withDown(hop: Hop, down: Subject, found: Found): Hop {
+  const { place: _place, mayLie: _mayLie, ...unplaced } = hop;
+  if (hop.down === down) return { ...unplaced, ...lying(hop, found), join: proven, logged: found.entry };
+  const { routed: _routed, ...rest } = unplaced;
   const facts = requestFacts(hop.exchange!, hop.up!.base, originalPath(hop.exchange!));
   const routed = down.connection === undefined || facts === undefined ? undefined : decideRequest(down.connection, facts);
-  return { ...rest, down, join: proven, logged: entry, ...(routed === undefined ? {} : { routed }) };
+  return { ...rest, down, join: proven, logged: found.entry, ...(routed === undefined ? {} : { routed }) };
 }
 
 /** The other connection was none of those that were recorded, or there was none: what was derived is wrong. */

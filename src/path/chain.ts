@@ -9,6 +9,7 @@ import type { Evidence } from '../record/record.ts';
 import { CLOCK_NS, type Clocks, UNBOUND_NS } from './clocks.ts';
 import { originalPath } from './fit.ts';
 import type { Hop } from './hop.ts';
+import { push } from './multi-map.ts';
 import type { Place } from './place.ts';
 import { normalisePath } from './request-path.ts';
 
@@ -103,12 +104,6 @@ function end(at: { readonly ip: string; readonly port: number }): string {
   return text;
 }
 
-function push(map: Map<string, Subject[]>, key: string, subject: Subject): void {
-  const list = map.get(key);
-  if (list === undefined) map.set(key, [subject]);
-  else list.push(subject);
-}
-
 const leaves = (subject: Subject) => subject.place.sourceIsOurs && !subject.place.destinationIsOurs;
 const arrives = (subject: Subject) => subject.place.destinationIsOurs && !subject.place.sourceIsOurs;
 
@@ -129,12 +124,13 @@ export function followingHop(hop: Hop, candidates: readonly Hop[], open: readonl
   if (hop.of === 'connection') return fitting.length === 1 ? fitting[0] : undefined;
   const { place, mayLie, exchange } = hop;
   if (exchange === undefined) return undefined;
+  const alike = (next: Hop) => sameAsked(exchange, next.exchange) && nested(hop, next, clocks);
   if (mayLie !== undefined) {
     // One of these: only where each is known over there does the one that asks the same have to be it.
     const there = mayLie.map((one) => fitting.filter((next) => liesIn(one, next)));
     if (!there.every((nexts) => nexts.length === 1)) return undefined;
-    const alike = there.flat().filter((next) => sameAsked(exchange, next.exchange) && nested(hop, next, clocks));
-    return alike.length === 1 ? alike[0] : undefined;
+    const only = there.flat().filter(alike);
+    return only.length === 1 ? only[0] : undefined;
   }
   if (place === undefined) return undefined;
   if (!place.shared) {
@@ -142,7 +138,6 @@ export function followingHop(hop: Hop, candidates: readonly Hop[], open: readonl
     if (exact.length === 1 && sameAsked(exchange, exact[0]!.exchange)) return exact[0];
     if (exact.length > 1) return undefined;
   }
-  const alike = (next: Hop) => sameAsked(exchange, next.exchange) && nested(hop, next, clocks);
   const found = fitting.filter((next) => alike(next) && !isAnother(place, next));
   return found.length === 1 && !open.some(alike) ? found[0] : undefined;
 }

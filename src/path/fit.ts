@@ -51,9 +51,9 @@ export function sameRequestId(a: string, b: string): boolean {
 /** Envoy marks what it mirrors, and may send it when the request itself is answered. Source: Envoy docs, route_components.proto, request_mirror_policies. */
 export const MIRRORED = /-shadow(?::\d+)?$/;
 
-/** What is mirrored is answered to nobody. */
-function isMirrored(downstream: Exchange, upstream: Exchange): boolean {
-  return MIRRORED.test(upstream.request?.authority ?? '') && !MIRRORED.test(downstream.request?.authority ?? '');
+/** Was what was sent only a copy of what was asked for? It is answered to nobody. Both are known by their authorities. */
+export function isMirrored(asked: string | undefined, sent: string | undefined): boolean {
+  return MIRRORED.test(sent ?? '') && !MIRRORED.test(asked ?? '');
 }
 
 function agree(downstream: Exchange, upstream: Exchange): boolean {
@@ -181,7 +181,10 @@ export function fitsUpstream(downstream: Exchange, place: Place): boolean {
   if (downstream.requestDone && cameFromUpstream(downstream) && isTooShort(place, 0, downstream.requestBytes, Number.POSITIVE_INFINITY))
     return false;
   if (!carriedMeanwhile(downstream, place, cameFromUpstream(downstream))) return false;
-  return place.exchange === undefined || (agree(downstream, place.exchange) && !isMirrored(downstream, place.exchange));
+  return (
+    place.exchange === undefined ||
+    (agree(downstream, place.exchange) && !isMirrored(downstream.request?.authority, place.exchange.request?.authority))
+  );
 }
 
 /** The request was sent on as `upstream`; did it come in in `place`? */

@@ -25,8 +25,8 @@ interface Item {
   readonly fits: number[];
   /** Places in which it may have been sent, though another answered it. */
   readonly tried: number[];
-  /** The place that carries the same request id in the clear. */
-  proven: number | undefined;
+  /** It fits a single place, which carries the same request id in the clear. */
+  readonly proven: boolean;
 }
 
 /** At most this many candidates are named. */
@@ -117,8 +117,6 @@ export function joinOutbound(
       fits.push(i);
       if (idsAgree(exchange, place)) named.push(i);
     }
-    // What is tried again, or mirrored, has the same id.
-    const proven = named.length === 1 ? named[0] : undefined;
     return {
       subject,
       exchange,
@@ -126,7 +124,8 @@ export function joinOutbound(
       mustBePlaced: cameFromUpstream(exchange) && fits.length > 0,
       fits: named.length === 0 ? fits : named,
       tried,
-      proven,
+      // What is tried again, or mirrored, has the same id.
+      proven: named.length === 1,
     };
   });
   const serves = new Map<number, boolean>();
@@ -139,8 +138,8 @@ export function joinOutbound(
     }
     return !others;
   };
-  return assign(items, places, own).map(({ item, place, mayLie, join }): Hop => {
-    const up = upstreams[(place ?? mayLie?.[0])?.connection ?? -1];
+  return assign(items, places, own).map(({ item, connection, lies, join }): Hop => {
+    const up = connection === undefined ? undefined : upstreams[connection]!;
     return {
       of: 'request',
       direction: 'outbound',
@@ -150,8 +149,7 @@ export function joinOutbound(
       exchange: item.exchange,
       readOn: 'down',
       tried: [...new Set(item.tried.map((i) => upstreams[places[i]!.connection]!))],
-      ...(place === undefined ? {} : { place }),
-      ...(mayLie === undefined ? {} : { mayLie }),
+      ...lies,
       ...(item.routed === undefined ? {} : { routed: item.routed }),
     };
   });
@@ -183,7 +181,6 @@ export function joinInbound(upstreams: readonly Subject[], downstreams: readonly
       fits.push(i);
       if (idsAgree(exchange, place)) named.push(i);
     }
-    const proven = named.length === 1 ? named[0] : undefined;
     fits = named.length > 0 ? named : sentBy(exchange, fits, places, downstreams, senders);
     return {
       subject,
@@ -192,11 +189,11 @@ export function joinInbound(upstreams: readonly Subject[], downstreams: readonly
       mustBePlaced: fits.length > 0 && cameIn({ subject, exchange }),
       fits,
       tried: fits,
-      proven,
+      proven: named.length === 1,
     };
   });
-  return assign(items, places, () => false).map(({ item, place, mayLie, join }): Hop => {
-    const down = downstreams[(place ?? mayLie?.[0])?.connection ?? -1];
+  return assign(items, places, () => false).map(({ item, connection, lies, join }): Hop => {
+    const down = connection === undefined ? undefined : downstreams[connection]!;
     const facts = down === undefined ? undefined : requestFacts(item.exchange, item.subject.base, originalPath(item.exchange));
     const routed = down?.connection === undefined || facts === undefined ? undefined : decideRequest(down.connection, facts);
     return {
@@ -207,8 +204,7 @@ export function joinInbound(upstreams: readonly Subject[], downstreams: readonly
       ...(join === undefined ? {} : { join: named(join, downstreams) }),
       exchange: item.exchange,
       readOn: 'up',
-      ...(place === undefined ? {} : { place }),
-      ...(mayLie === undefined ? {} : { mayLie }),
+      ...lies,
       ...(routed === undefined ? {} : { routed }),
     };
   });
@@ -279,10 +275,9 @@ interface OpenJoin {
 
 interface Assigned {
   readonly item: Item;
-  /** Where the request that was answered lies. */
-  readonly place?: Place;
-  /** Its connection is known, and it lies in one of these: others may lie in the same. */
-  readonly mayLie?: readonly Place[];
+  /** Where that is known; and where on it the request that was answered lies, or, where others may lie in the same places, in which of them it may. */
+  readonly connection?: number;
+  readonly lies?: Pick<Hop, 'place' | 'mayLie'>;
   readonly join?: OpenJoin;
 }
 
@@ -305,8 +300,10 @@ function assign(items: readonly Item[], places: readonly Place[], own: (place: n
       // Nobody says that this one was sent on; but what was sent can be nobody else's.
       const surely = item.fits.filter((place) => fitting.get(place) === 1 && !places[place]!.loose && own(place));
       const only = new Set(surely.map((place) => places[place]!.connection));
-      if (only.size === 1)
-        return { item, place: places[surely.at(-1)!]!, join: { by: 'order', evidence: 'derived', connections: [...only] } };
+      if (only.size === 1) {
+        const place = places[surely.at(-1)!]!;
+        return { item, connection: place.connection, lies: { place }, join: { by: 'order', evidence: 'derived', connections: [...only] } };
+      }
     }
     const open = left ?? item.fits;
     if (open.length === 0) return { item };
@@ -315,13 +312,13 @@ function assign(items: readonly Item[], places: readonly Place[], own: (place: n
       const reason = connections.length > 1 ? 'several-upstreams' : 'no-upstream-seen';
       return { item, join: { by: 'order', evidence: 'ambiguous', connections, reason } };
     }
-    const join: OpenJoin =
-      item.proven === undefined
-        ? { by: 'order', evidence: 'derived', connections }
-        : { by: 'request-id', evidence: 'observed', connections };
+    const join: OpenJoin = item.proven
+      ? { by: 'request-id', evidence: 'observed', connections }
+      : { by: 'order', evidence: 'derived', connections };
     const last = open.at(-1)!;
-    if (open.length === 1 || isAnswered(last)) return { item, place: places[last]!, join };
-    return { item, mayLie: open.map((place) => places[place]!), join };
+    const isKnown = open.length === 1 || isAnswered(last);
+    const lies = isKnown ? { place: places[last]! } : { mayLie: open.map((place) => places[place]!) };
+    return { item, connection: connections[0]!, lies, join };
   });
 }
 

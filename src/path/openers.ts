@@ -4,7 +4,7 @@
  */
 import type { Subject } from '../annotate/subject.ts';
 import type { Hop } from './hop.ts';
-import { mayCarry } from './tcp-hops.ts';
+import { lastsUntilNs, mayCarry } from './tcp-hops.ts';
 import { mayLeadTo } from './upstreams.ts';
 
 const CLOCK_NS = 2_000;
@@ -21,10 +21,7 @@ function wasThere(hop: Hop, up: Subject): boolean {
         at <= exchange.requestStartNs + CLOCK_NS
       );
     // What is not answered still waits, as long as its connection lasts.
-    const until =
-      exchange.responseStartNs ??
-      (hop.down?.flow.ended === false ? Number.POSITIVE_INFINITY : hop.down?.flow.lastNs) ??
-      exchange.requestStartNs;
+    const until = exchange.responseStartNs ?? (hop.down === undefined ? exchange.requestStartNs : lastsUntilNs(hop.down));
     return exchange.requestStartNs <= at + CLOCK_NS && at <= until + CLOCK_NS && mayLeadTo(hop.routed, up, false);
   }
   return hop.down !== undefined && mayCarry(hop.down, up, hop.routed);
@@ -63,7 +60,7 @@ export function joinOpened(
     if (up.flow.midstream || standing.some((down) => mayCarry(down, up, undefined) && fitsToo(down, up))) continue;
     const isThere = (hop: Hop) => wasThere(hop, up) && (hop.down === undefined || fitsToo(hop.down, up));
     const i = result.findIndex(isThere);
-    if (i === -1 || result.some((hop, other) => other > i && isThere(hop))) continue;
+    if (i === -1 || result.findLastIndex(isThere) !== i) continue;
     const hop = result[i]!;
     if (hop.up !== undefined || (hop.of === 'request' && mayHaveServedAnother(up, hop, result))) continue;
     const list = claimed.get(i) ?? [];

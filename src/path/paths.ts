@@ -17,6 +17,7 @@ import { Clocks } from './clocks.ts';
 import { cameFromUpstream, originalPath } from './fit.ts';
 import type { Hop } from './hop.ts';
 import { CANDIDATES_MAX } from './http-hops.ts';
+import { push } from './multi-map.ts';
 import { hopsOut, legsOf, NOTHING_STANDS, namespaceHops, type Standing } from './namespace-hops.ts';
 import { unlinkedSecondPass } from './second-pass.ts';
 import { sendersOf } from './senders.ts';
@@ -392,12 +393,6 @@ function openJoin(leg: number, hop: Hop): PathJoin {
     ...(join!.candidates === undefined ? {} : { candidates: join!.candidates.map((candidate) => candidate.record.id) }),
     ...(join!.reason === undefined ? {} : { reason: join!.reason }),
   };
-}
-
-function push<K, V>(map: Map<K, V[]>, key: K, value: V): void {
-  const list = map.get(key);
-  if (list === undefined) map.set(key, [value]);
-  else list.push(value);
 }
 
 /** From the first byte of the request (or packet of the connection) to the last of the response, on the leg where it was read first. */

@@ -43,7 +43,7 @@ function readyNs({ flow, record, tracker }: Subject): number {
 }
 
 /** One that has not ended may be idle, and last. */
-function lastsUntilNs({ flow }: Subject): number {
+export function lastsUntilNs({ flow }: Subject): number {
   return flow.ended ? flow.lastNs : Number.POSITIVE_INFINITY;
 }
 

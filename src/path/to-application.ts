@@ -5,6 +5,7 @@ import type { EnvoyConfig } from '../envoy/config.ts';
 import type { EnvoyHistory } from '../envoy/history.ts';
 import type { Exchange } from '../flow/http.ts';
 import { formatEndpoint, isLoopback } from '../net/address.ts';
+import { push } from './multi-map.ts';
 
 /**
  * May what came in on `downstream` have gone on to the application on `upstream`? The proxy sends what came in for a port on to that port, unless its cluster for it says another; to a loopback
@@ -46,10 +47,7 @@ export function surelyCameIn(all: readonly Asked[]): (asked: Asked) => boolean {
     const found = new Map<string, Asked[]>();
     for (const asked of all) {
       const id = asked.exchange.request?.requestId;
-      if (id === undefined) continue;
-      const known = found.get(id);
-      if (known === undefined) found.set(id, [asked]);
-      else known.push(asked);
+      if (id !== undefined) push(found, id, asked);
     }
     return found;
   };
@@ -92,11 +90,7 @@ function inboundOf(history: EnvoyHistory): Inbound {
             const port = /:(\d{1,5})$/.exec(target)?.[1];
             if (port !== undefined) ports.add(Number(port));
           }
-        for (const port of ports) {
-          const known = byPort.get(port);
-          if (known === undefined) byPort.set(port, [{ config, name }]);
-          else known.push({ config, name });
-        }
+        for (const port of ports) push(byPort, port, { config, name });
       }
     inbound = { byPort, isIstio: history.configs.some(({ clusters }) => PASSTHROUGH.some((name) => clusters.has(name))) };
     inbounds.set(history, inbound);

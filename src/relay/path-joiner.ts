@@ -8,7 +8,7 @@
  * A part waits for its others a bounded time, then goes as far as it is known. Everything else passes as it comes. Times of waiting are the caller's clock, times in records are the nodes'.
  */
 import { parseTimeNs, type TimeBase } from '../net/time.ts';
-import { MIRRORED } from '../path/fit.ts';
+import { isMirrored } from '../path/fit.ts';
 import { CANDIDATES_MAX } from '../path/http-hops.ts';
 import { normalisePath } from '../path/request-path.ts';
 import type { AnyRecord, FlowRecord, Leg, LostRecord, PathRecord } from '../record/record.ts';
@@ -373,9 +373,7 @@ export class PathJoiner {
   #fits(leaver: ConnectionView, out: PathRecord, into: PathRecord): boolean {
     if (out.of !== 'request') return false;
     if (into.of !== 'request') return true;
-    const [left, right] = [out.legs.at(-1)!.seq, into.legs[0]!.seq];
-    if (left !== undefined && right !== undefined) return left === right;
-    return sameMethod(out, into) && maySharePath(out, into) && this.#within(leaver, out, into);
+    return sameSeq(out, into) ?? (mayBeOne(out, into) && this.#within(leaver, out, into));
   }
 
   /** Does the inner one lie within the outer one, by clocks whose offset is known? */
@@ -550,14 +548,19 @@ function sameStatus(a: PathRecord, b: PathRecord): boolean {
 /** Of two that may be one: was the same read on both sides? What the next proxy answers itself has no part there, and what was mirrored or tried again there has none here. */
 function isSurelyAsked(out: PathRecord, into: PathRecord): boolean {
   if (out.request?.path === undefined || into.request?.path === undefined) return false;
-  if (MIRRORED.test(into.request.authority ?? '') && !MIRRORED.test(out.request.authority ?? '')) return false;
+  if (isMirrored(out.request.authority, into.request.authority)) return false;
   return out.request.status === undefined || into.request.status === undefined || sameStatus(out, into);
 }
 
 /** Does nothing that both know speak against it? */
 function mayBeOne(out: PathRecord, into: PathRecord): boolean {
+  return sameSeq(out, into) ?? (sameMethod(out, into) && maySharePath(out, into));
+}
+
+/** Do they end and begin at the same place of their connection? `undefined` where one of them does not know. */
+function sameSeq(out: PathRecord, into: PathRecord): boolean | undefined {
   const [left, right] = [out.legs.at(-1)?.seq, into.legs[0]?.seq];
-  return left !== undefined && right !== undefined ? left === right : sameMethod(out, into) && maySharePath(out, into);
+  return left === undefined || right === undefined ? undefined : left === right;
 }
 
 function outerLeg({ id, roles, node, netns, other, evidence }: ConnectionView): OuterLeg {

@@ -5,6 +5,7 @@ import type { FlowRecord, PathRecord } from '../../src/record/record.ts';
 import { MadeNamespace, makeRecording, sidecarRules, type Talk } from '../findings/made-recording.ts';
 import { recordsOf } from '../findings/replayed.ts';
 import { encryptedTalk } from './encrypted-talk.ts';
+import { headers, PREFACE } from './http2-talk.ts';
 
 const POD = '10.0.0.10';
 const PEER = '10.0.0.20';
@@ -29,23 +30,15 @@ test('a client that gave up before it was answered', () => {
   assert.deepEqual(joins(pod), ['/slow 40000 > 50000 derived']);
 });
 
-/** A HEADERS frame of a request for `:path`, or of a 200. Source: RFC 9113 section 6.2, RFC 7541 appendix A. */
-function headers(stream: number, path: string | undefined, more = ''): Buffer {
-  const literal = (index: number, text: string) => Buffer.concat([Buffer.from([index, text.length]), Buffer.from(text, 'latin1')]);
-  const block =
-    path === undefined ? Buffer.from([0x88]) : Buffer.concat([Buffer.from([0x82, 0x86]), literal(0x04, path), literal(0x01, 'shop')]);
-  const all = Buffer.concat([block, Buffer.from(more, 'latin1')]);
-  return Buffer.concat([Buffer.from([0, 0, all.length, 1, 5, 0, 0, 0, stream]), all]);
-}
-
 test('on HTTP/2 a stream that began first and ends last is no less there than those in between', () => {
-  const preface = Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0])]);
   const between = Array.from({ length: 9 }, (_, i) => 3 + 2 * i);
   const talk: Talk = [
-    ['C', Buffer.concat([preface, headers(1, '/watch')])],
-    ...between.flatMap((stream): Talk => [['C', headers(stream, `/get/${stream}`)], 0.01, ['S', headers(stream, undefined)]]),
+    ['C', Buffer.concat([PREFACE, headers(1, { path: '/watch' })])],
+    ...between.flatMap(
+      (stream): Talk => [['C', headers(stream, { path: `/get/${stream}` })], 0.01, ['S', headers(stream, undefined, false)]],
+    ),
     1,
-    ['S', headers(1, undefined)],
+    ['S', headers(1, undefined, false)],
     '.C',
     '.S',
   ];

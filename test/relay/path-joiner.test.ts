@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { formatTime } from '../../src/net/time.ts';
+import type { TimeBase } from '../../src/net/time.ts';
 import type { FlowRecord, PathRecord } from '../../src/record/record.ts';
 import { type Arrival, crossings, halvesOf, joined, shape, shifted, toldMs, twoNodes } from './halves.ts';
+import { base, flow, into, out, stamp } from './told-parts.ts';
 
 /** In the recording of failures, one request ran into a time-out: its place on the connection is not known, so reading both nodes together leaves it open. Method, path and time tell. */
 const OPEN_IN_WHOLE = new Set(['/slow']);
@@ -325,72 +326,12 @@ test('a part whose other node is silent goes after the wait as far as it is know
   );
 });
 
-function stamp(ms: number): string {
-  return formatTime({ epochSeconds: Date.UTC(2026, 10, 30, 10) / 1000 }, ms * 1e6);
-}
-
 /** Two requests at once on one HTTP/2 connection from node a to node b; `seqs`: where they lie on it. */
-function twins(seqs: readonly number[] = []): {
-  readonly base: { readonly epochSeconds: number };
-  readonly records: (FlowRecord | PathRecord)[];
-} {
-  const flow = (id: string, node: string, role: FlowRecord['roles'][number], first: number, handshakeMs: number): FlowRecord => ({
-    type: 'flow',
-    id,
-    event: 'close',
-    state: 'closed',
-    node,
-    netns: node,
-    protocol: 'tcp',
-    first: stamp(first),
-    last: stamp(100),
-    source: { ip: '10.0.0.1', port: 40_000 },
-    destination: { ip: '10.0.1.1', port: 80 },
-    interfaces: ['eth0'],
-    roles: [role],
-    counters: { toDestination: { packets: 9, bytes: 900 }, toSource: { packets: 9, bytes: 900 } },
-    tcp: {
-      flags: { toDestination: 'SYN', toSource: 'SYN' },
-      isn: { toDestination: 600, toSource: 1 },
-      handshakeMs,
-      retransmissions: 0,
-      outOfOrder: 0,
-      zeroWindows: 0,
-    },
-  });
-  const path = (
-    id: string,
-    node: string,
-    from: number,
-    to: number,
-    legs: readonly (readonly [string, FlowRecord['roles'][number], (number | undefined)?])[],
-  ): PathRecord => ({
-    type: 'path',
-    id,
-    event: 'close',
-    of: 'request',
-    first: stamp(from),
-    last: stamp(to),
-    complete: true,
-    legs: legs.map(([name, role, seq]) => ({ flow: name, roles: [role], node, netns: node, ...(seq === undefined ? {} : { seq }) })),
-    joins: [{ from: 0, to: 1, by: 'order', evidence: 'derived' }],
-    request: { method: 'GET', path: '/x', status: 200 },
-  });
-  return {
-    base: { epochSeconds: Date.UTC(2026, 10, 30, 10) / 1000 },
-    records: [
-      flow('up', 'a', 'proxy-to-upstream', 1, 1),
-      flow('in', 'b', 'client-to-proxy', 1.5, 1),
-      ...[0, 1].flatMap((i) => [
-        path(`a${i}`, 'a', 10 + i, 60 + i, [
-          ['down', 'app-to-proxy'],
-          ['up', 'proxy-to-upstream', seqs[i]],
-        ]),
-        path(`b${i}`, 'b', 15 + i, 50 + i, [
-          ['in', 'client-to-proxy', seqs[i]],
-          ['app', 'proxy-to-app'],
-        ]),
-      ]),
-    ],
-  };
+function twins(seqs: readonly number[] = []): { readonly base: TimeBase; readonly records: (FlowRecord | PathRecord)[] } {
+  const connection = [flow('up', 'a', 'proxy-to-upstream', 1, 100, 600), flow('in', 'b', 'client-to-proxy', 1.5, 100, 600)];
+  const requests = [0, 1].flatMap((i) => [
+    out(`a${i}`, 10 + i, 60 + i, undefined, seqs[i]),
+    into(`b${i}`, 15 + i, 50 + i, undefined, seqs[i]),
+  ]);
+  return { base, records: [...connection, ...requests] };
 }

@@ -110,7 +110,7 @@ export function oldestOpenNs({ subject: { tracker } }: LiveFlow, overNs: number)
   for (const exchange of tracker?.exchanges ?? [])
     if (
       !exchange.settled &&
-      !(exchange.done && (exchange.responseEndNs ?? exchange.requestEndNs ?? 0) < overNs) &&
+      !(exchange.done && exchange.lastNs < overNs) &&
       exchange.requestStartNs !== undefined &&
       exchange.requestStartNs < oldest
     )
